@@ -1,0 +1,114 @@
+// Environment in, frozen typed value out, all problems told at once. The reference page is printed from the same table.
+
+import { readFileSync } from "node:fs";
+import { MayflyError } from "./errors.ts";
+import { DURATION_FORM, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
+
+/** One variable: how it is read, what it means, what holds without it. */
+export interface Setting<T> {
+  readonly variable: string;
+  readonly says: string;
+  /** As the user would write it; without one the variable is required, unless `optional`. */
+  readonly fallback?: string;
+  readonly optional?: true;
+  /** Never printed, and read from the file that `<variable>` names (its name ends in `_FILE`). */
+  readonly secret?: true;
+  readonly form: string;
+  readonly parse: (text: string) => T | undefined;
+}
+
+type Table = Readonly<Record<string, Setting<unknown>>>;
+type Value<S> = S extends Setting<infer T> ? (S extends { optional: true } ? T | undefined : T) : never;
+export type Config<S extends Table> = { readonly [K in keyof S]: Value<S[K]> };
+
+type Options = { fallback?: string };
+
+export const text = (variable: string, says: string, options: Options = {}) =>
+  setting(variable, says, "text", (value) => (value === "" ? undefined : value), options);
+
+export const duration = (variable: string, says: string, options: Options = {}) =>
+  setting(variable, says, DURATION_FORM, parseDuration, options);
+
+export const size = (variable: string, says: string, options: Options = {}) =>
+  setting(variable, says, SIZE_FORM, parseSize, options);
+
+export const count = (variable: string, says: string, options: Options & { min?: number; max?: number } = {}) => {
+  const { min = 0, max = Number.MAX_SAFE_INTEGER } = options;
+  const inRange = (value: string) =>
+    /^\d{1,15}$/.test(value) && Number(value) >= min && Number(value) <= max ? Number(value) : undefined;
+  return setting(variable, says, `a whole number from ${min} to ${max}`, inRange, options);
+};
+
+export const number = (variable: string, says: string, options: Options = {}) => {
+  const positive = (value: string) => (/^\d{1,9}(\.\d{1,6})?$/.test(value) && Number(value) > 0 ? Number(value) : undefined);
+  return setting(variable, says, "a positive number", positive, options);
+};
+
+export const bool = (variable: string, says: string, options: Options = {}) => {
+  const values: Record<string, boolean> = { true: true, "1": true, false: false, "0": false };
+  return setting(variable, says, "true, false, 1 or 0", (value) => values[value], options);
+};
+
+export const oneOf = <const T extends string>(variable: string, says: string, choices: readonly T[], options: Options = {}) =>
+  setting(variable, says, `one of ${choices.join(", ")}`, (value) => choices.find((choice) => choice === value), options);
+
+export const list = (variable: string, says: string, options: Options = {}) =>
+  setting(variable, says, "names separated by commas", (value) => value.split(",").filter((item) => item !== ""), options);
+
+/** A secret's file is read when the configuration is; its value is trimmed of the last line end. */
+export const secretFile = (variable: string, says: string) => ({
+  ...setting(variable, says, "the path of a readable file", readSecret, {}),
+  secret: true as const,
+  optional: true as const,
+});
+
+export const optional = <T>(of: Setting<T>): Setting<T> & { optional: true } => ({ ...of, optional: true });
+
+/**
+ * Reads every setting of the table from the environment.
+ * Throws one `configuration_invalid` that lists every problem: name, value received (never a secret's), form expected.
+ * Any `MAYFLY_*` variable that no table of `known` names is a problem too, so that a mistyped protection is not silently off.
+ */
+export function readConfig<S extends Table>(table: S, env: NodeJS.ProcessEnv, known: readonly string[] = []): Config<S> {
+  const problems = unknownVariables(env, [...Object.values(table).map((entry) => entry.variable), ...known]);
+  const config: Record<string, unknown> = {};
+  for (const [key, entry] of Object.entries(table)) {
+    const raw = env[entry.variable] ?? entry.fallback;
+    if (raw === undefined) {
+      if (!entry.optional) problems.push(`${entry.variable} is not set; it takes ${entry.form}`);
+      continue;
+    }
+    const value = entry.parse(raw);
+    if (value === undefined) problems.push(`${entry.variable}=${JSON.stringify(raw)} is not ${entry.form}`);
+    config[key] = value;
+  }
+  if (problems.length > 0) throw new MayflyError("configuration_invalid", problems.join("\n"));
+  return Object.freeze(config) as Config<S>;
+}
+
+/** A Markdown table of the settings, for the reference page. */
+export function describeSettings(table: Table): string {
+  const rows = Object.values(table).map(
+    ({ variable, says, form, fallback, optional: isOptional }) =>
+      `| \`${variable}\` | ${says} | ${form} | ${fallback === undefined ? (isOptional ? "not set" : "required") : `\`${fallback}\``} |`,
+  );
+  return ["| variable | what it sets | form | default |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+function setting<T>(variable: string, says: string, form: string, parse: Setting<T>["parse"], options: Options): Setting<T> {
+  return { variable, says, form, parse, ...(options.fallback === undefined ? {} : { fallback: options.fallback }) };
+}
+
+function unknownVariables(env: NodeJS.ProcessEnv, known: readonly string[]): string[] {
+  return Object.keys(env)
+    .filter((name) => name.startsWith("MAYFLY_") && !known.includes(name))
+    .map((name) => `${name} is not a variable of Mayfly's`);
+}
+
+function readSecret(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").replace(/\r?\n$/, "");
+  } catch {
+    return undefined; // The problem list names the variable and the path; the errno adds nothing to that.
+  }
+}

@@ -1,0 +1,91 @@
+// What Mayfly could not do. How a program ended is never an error: that is an outcome (see run.ts).
+//
+// A code is closed and decides behaviour (HTTP status, whether to try again). A reason is closed and documented: it is
+// what a user searches for. Every reason belongs to one code.
+
+export const CODES = [
+  "invalid_argument",
+  "unauthenticated",
+  "permission_denied",
+  "not_found",
+  "already_exists",
+  "failed_precondition",
+  "resource_exhausted",
+  "unavailable",
+  "deadline_exceeded",
+  "cancelled",
+  "data_loss",
+  "unimplemented",
+  "internal",
+] as const;
+
+export type ErrorCode = (typeof CODES)[number];
+
+/** Every reason there is, the code it belongs to, and what it tells the user. `docs/errors.md` is held to this table by a test. */
+export const REASONS = {
+  invalid_field: { code: "invalid_argument", says: "A field has an unknown name, a wrong type or an impossible value." },
+  malformed_body: { code: "invalid_argument", says: "The body is not JSON." },
+  unsupported_media_type: { code: "invalid_argument", says: "The body is not sent as application/json." },
+  body_too_large: { code: "invalid_argument", says: "The body, or the input sent to a run, is over its limit." },
+  invalid_reference: { code: "invalid_argument", says: "The image reference cannot be read." },
+  key_missing: { code: "unauthenticated", says: "The request carries no API key." },
+  key_unknown: { code: "unauthenticated", says: "The API key is not known here." },
+  origin_refused: { code: "permission_denied", says: "A gateway without keys answers only to its loopback name." },
+  image_access_denied: { code: "permission_denied", says: "The registry refuses these credentials for the image." },
+  route_not_found: { code: "not_found", says: "There is no such route, or not with this method." },
+  run_not_found: { code: "not_found", says: "There is no such run, or its retention is over." },
+  image_not_found: { code: "not_found", says: "The registry has no such image, tag or digest." },
+  image_unsupported: { code: "failed_precondition", says: "The image has no variant for this host, or a format that is not supported." },
+  stdin_closed: { code: "failed_precondition", says: "The run takes no more input: its stdin is closed or it has ended." },
+  queue_full: { code: "resource_exhausted", says: "The queue is at its limit." },
+  too_many_waiters: { code: "resource_exhausted", says: "This gateway holds as many waiting requests as it may." },
+  capacity_impossible: { code: "resource_exhausted", says: "No host is large enough for the run's limits." },
+  queue_unavailable: { code: "unavailable", says: "Redis does not answer." },
+  registry_unavailable: { code: "unavailable", says: "The registry does not answer, after bounded retries." },
+  host_unavailable: { code: "unavailable", says: "The host cannot make a sandbox now." },
+  image_corrupt: { code: "data_loss", says: "Content does not match its digest or size, or is not a valid layer." },
+  not_implemented: { code: "unimplemented", says: "Mayfly does not do this yet." },
+  configuration_invalid: { code: "failed_precondition", says: "The configuration of a process is wrong; it does not start." },
+  bug: { code: "internal", says: "A fault of Mayfly's own." },
+} as const satisfies Record<string, { code: ErrorCode; says: string }>;
+
+export type ErrorReason = keyof typeof REASONS;
+
+const BRAND = Symbol.for("mayfly.error");
+
+export type ErrorDetails = Readonly<Record<string, string | number | boolean>>;
+
+/** An error that crosses layers. `message` is for the operator; `details` carry the facts (which field, digest, limit). */
+export class MayflyError extends Error {
+  readonly [BRAND] = true;
+  readonly reason: ErrorReason;
+  readonly details: ErrorDetails;
+
+  constructor(reason: ErrorReason, message: string, options: { details?: ErrorDetails; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "MayflyError";
+    this.reason = reason;
+    this.details = options.details ?? {};
+  }
+
+  get code(): ErrorCode {
+    return REASONS[this.reason].code;
+  }
+}
+
+/** Recognises by symbol, so that two copies of this module agree. */
+export function isMayflyError(value: unknown): value is MayflyError {
+  return typeof value === "object" && value !== null && BRAND in value;
+}
+
+/** Anything thrown, as a MayflyError; what is not ours is `internal`, its cause kept. */
+export function toMayflyError(thrown: unknown): MayflyError {
+  if (isMayflyError(thrown)) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new MayflyError("bug", message, { cause: thrown });
+}
+
+/** True for an errno error of Node's with one of these codes, such as `ENOENT`. */
+export function isErrno(thrown: unknown, ...codes: string[]): boolean {
+  return thrown instanceof Error && "code" in thrown && codes.includes(String(thrown.code));
+}

@@ -1,0 +1,27 @@
+// Identifiers of runs and processes. A run's id sorts by the moment it was made, so listings need no other order.
+
+import { randomBytes } from "node:crypto";
+
+const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
+
+export const RUN_ID_PATTERN = /^run_[0-9a-hjkmnp-tv-z]{26}$/;
+
+/** `run_` and 26 characters of Crockford's base 32: 48 bits of time in ms, then 80 random bits (the layout of a ULID). */
+export function newRunId(epochMs: number = Date.now()): string {
+  return `run_${base32(BigInt(epochMs), 10)}${base32(BigInt(`0x${randomBytes(10).toString("hex")}`), 16)}`;
+}
+
+/** An id for one life of a process: a host or gateway that restarts is not the one that died. */
+export function newIncarnation(): string {
+  return randomBytes(8).toString("hex");
+}
+
+function base32(value: bigint, digits: number): string {
+  let rest = value;
+  let text = "";
+  for (let digit = 0; digit < digits; digit++) {
+    text = ALPHABET.charAt(Number(rest & 31n)) + text;
+    rest >>= 5n;
+  }
+  return text;
+}

@@ -1,0 +1,40 @@
+// Every name that Mayfly uses in Redis. All share one hash tag, so that one script may touch several of them in a cluster.
+
+const TAG = "{mayfly}";
+
+/** BullMQ's own keys live under this prefix; its queue of a pool is named `runs-<pool>`. */
+export const QUEUE_PREFIX = TAG;
+export const queueName = (pool: string): string => `runs-${pool}`;
+
+export const keys = {
+  /** Hash: the record of a run (record.ts). */
+  run: (id: string) => `${TAG}:run:${id}`,
+  /** String: what the program is to read; complete once the record says `stdinClosed`. */
+  stdin: (id: string) => `${TAG}:run:${id}:stdin`,
+  /** Strings: the kept bytes of each stream, so that an offset is a byte offset. */
+  output: (id: string, stream: "stdout" | "stderr") => `${TAG}:run:${id}:${stream}`,
+  /** Set: ids of the gateways that have a request waiting for the run. */
+  waiters: (id: string) => `${TAG}:run:${id}:waiters`,
+  /** Sorted set: unfinished runs by the moment (Redis time, ms) at which their present state is over-long. */
+  deadlines: `${TAG}:deadlines`,
+  /** Sorted set: queued runs, by creation. Its size is what the queue's limit bounds. */
+  queued: `${TAG}:queued`,
+  /** Sorted set: all kept runs of a tenant, score 0, ordered by id and so by creation. */
+  index: (tenant: string) => `${TAG}:runs:${tenant}`,
+  /** String with a time to live: a host's record (host.ts). */
+  host: (id: string) => `${TAG}:host:${id}`,
+  /** Sorted set: ids of hosts by their last heartbeat (Redis time, ms). */
+  hosts: `${TAG}:hosts`,
+} as const;
+
+/** Pub/sub channels. Best effort all of them: whoever listens reads the truth from the record. */
+export const channels = {
+  /** To a gateway: the id of a run that has finished. */
+  gateway: (id: string) => `${TAG}:gateway:${id}`,
+  /** To a host: `cancel <run id>`. */
+  host: (id: string) => `${TAG}:to-host:${id}`,
+  /** About a run: something changed (state or output). The message is empty. */
+  changed: (id: string) => `${TAG}:changed:${id}`,
+  /** About a run: there is more of its stdin. The message is empty. */
+  input: (id: string) => `${TAG}:input:${id}`,
+} as const;

@@ -1,0 +1,240 @@
+// Every change of a run's state, as Lua that Redis runs atomically. Nothing else writes a record's state.
+//
+//             submit            claim              started             finish
+//   (nothing) ──────▶ queued ──────────▶ starting ─────────▶ running ─────────▶ finished
+//                       ▲  └─ cancel, overdue ─────────────────────────────────────▲
+//                       └──────── overdue (attempt + 1) ──┴───────────┘
+//
+// One idea: whoever acts on a run names the attempt it believes in. A script that finds another attempt, or a state that
+// has no such move, changes nothing and says so. So a host that was thought dead and comes back is harmless.
+//
+// Time is always Redis' own (`TIME`), so the clocks of hosts may be wrong by minutes.
+
+import { channels, keys } from "./keys.ts";
+
+/** A script, with its keys built by `keysOf`; callers pass the rest as ARGV in the order that the comment above it gives. */
+export interface Transition {
+  readonly name: string;
+  readonly keyCount: number;
+  readonly lua: string;
+}
+
+/** How long a worker's hold on a run lasts without renewal. A dead host's runs move on after this. */
+export const LEASE_MS = 10_000;
+/** How often the hold is renewed: two renewals may be lost before it passes. */
+export const RENEW_MS = 3_000;
+/** The sandbox's own deadline ends this much before the lease, so that it is dead before another host may start the run. */
+export const FENCE_MARGIN_MS = 2_000;
+/** A run that never started may be moved this often before it is called lost. */
+export const MAX_MOVES = 5;
+
+const PRELUDE = `
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function finish(run, waiters, deadlines, queued, id, at, outcome, retention, gateway, changed)
+  redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome, 'stdinClosed', '1')
+  redis.call('ZREM', deadlines, id)
+  redis.call('ZREM', queued, id)
+  for _, suffix in ipairs({'', ':stdin', ':stdout', ':stderr'}) do
+    redis.call('PEXPIRE', run .. suffix, retention)
+  end
+  for _, waiter in ipairs(redis.call('SMEMBERS', waiters)) do
+    redis.call('PUBLISH', gateway .. waiter, id)
+  end
+  redis.call('DEL', waiters)
+  redis.call('PUBLISH', changed .. id, '')
+end
+`;
+
+// The scripts below publish to channels whose names they build from these prefixes.
+const GATEWAY = channels.gateway("");
+const CHANGED = channels.changed("");
+const INPUT = channels.input("");
+const FINISH_ARGS = `'${GATEWAY}', '${CHANGED}'`;
+
+/** ARGV: id, max queued, queue ms, waiter or "", retention ms, kept runs, then field, value … → "ok" | "full" */
+const submit = define("submit", 6, `
+  local run, waiters, deadlines, queued, index, stdin = unpack(KEYS)
+  local id, max, queueMs, waiter, retention, kept = unpack(ARGV)
+  if redis.call('ZCARD', queued) >= tonumber(max) then return 'full' end
+  local at = now()
+  redis.call('HSET', run, 'id', id, 'state', 'queued', 'attempt', 1, 'createdAt', at)
+  for i = 8, #ARGV, 2 do redis.call('HSET', run, ARGV[i], ARGV[i + 1]) end
+  if ARGV[7] ~= '' then redis.call('SET', stdin, ARGV[7]) end
+  if waiter ~= '' then redis.call('SADD', waiters, waiter) end
+  redis.call('ZADD', deadlines, at + queueMs, id)
+  redis.call('ZADD', queued, at, id)
+  redis.call('ZADD', index, 0, id)
+  redis.call('ZREMRANGEBYRANK', index, 0, -1 - kept)
+  return 'ok'
+`);
+
+/** ARGV: id, attempt, host, lease ms → the whole record, flat, or empty if this attempt is not to be had. */
+const claim = define("claim", 3, `
+  local run, deadlines, queued = unpack(KEYS)
+  local id, attempt, host, lease = unpack(ARGV)
+  local held = redis.call('HMGET', run, 'state', 'attempt')
+  if held[1] ~= 'queued' or held[2] ~= attempt then return {} end
+  local at = now()
+  if tonumber(redis.call('ZSCORE', deadlines, id) or 0) <= at then return {} end
+  redis.call('HSET', run, 'state', 'starting', 'host', host)
+  redis.call('ZADD', deadlines, at + lease, id)
+  redis.call('ZREM', queued, id)
+  redis.call('PUBLISH', '${CHANGED}' .. id, '')
+  return redis.call('HGETALL', run)
+`);
+
+/** ARGV: id, attempt, lease ms → 1, or 0 if the attempt is over. */
+const started = define("started", 2, `
+  local run, deadlines = unpack(KEYS)
+  local id, attempt, lease = unpack(ARGV)
+  local held = redis.call('HMGET', run, 'state', 'attempt')
+  if held[1] ~= 'starting' or held[2] ~= attempt then return 0 end
+  local at = now()
+  redis.call('HSET', run, 'state', 'running', 'startedAt', at)
+  redis.call('HINCRBY', run, 'startedAttempts', 1)
+  redis.call('ZADD', deadlines, at + lease, id)
+  redis.call('PUBLISH', '${CHANGED}' .. id, '')
+  return 1
+`);
+
+/** ARGV: id, attempt, lease ms → "held" | "cancel" | "lost" */
+const renew = define("renew", 2, `
+  local run, deadlines = unpack(KEYS)
+  local id, attempt, lease = unpack(ARGV)
+  local held = redis.call('HMGET', run, 'state', 'attempt', 'cancelRequested')
+  if (held[1] ~= 'starting' and held[1] ~= 'running') or held[2] ~= attempt then return 'lost' end
+  redis.call('ZADD', deadlines, now() + lease, id)
+  return held[3] == '1' and 'cancel' or 'held'
+`);
+
+/** The holder lets go of a run that it did not bring to an end: it is overdue at once. ARGV: id, attempt → 1 | 0 */
+const release = define("release", 2, `
+  local run, deadlines = unpack(KEYS)
+  local id, attempt = unpack(ARGV)
+  local held = redis.call('HMGET', run, 'state', 'attempt')
+  if (held[1] ~= 'starting' and held[1] ~= 'running') or held[2] ~= attempt then return 0 end
+  redis.call('ZADD', deadlines, 0, id)
+  return 1
+`);
+
+/** ARGV: id, attempt, outcome, receipt, stdout facts, stderr facts, retention ms → 1, or 0 if the attempt is over. */
+const finish = define("finish", 4, `
+  local run, waiters, deadlines, queued = unpack(KEYS)
+  local id, attempt, outcome, receipt, stdout, stderr, retention = unpack(ARGV)
+  local held = redis.call('HMGET', run, 'state', 'attempt')
+  if not held[1] or held[1] == 'finished' or held[2] ~= attempt then return 0 end
+  redis.call('HSET', run, 'receipt', receipt, 'stdout', stdout, 'stderr', stderr)
+  finish(run, waiters, deadlines, queued, id, now(), outcome, retention, ${FINISH_ARGS})
+  return 1
+`);
+
+/** ARGV: id, outcome, retention ms → {"finished" | "requested" | "over" | "missing", host or ""} */
+const cancel = define("cancel", 4, `
+  local run, waiters, deadlines, queued = unpack(KEYS)
+  local id, outcome, retention = unpack(ARGV)
+  local held = redis.call('HMGET', run, 'state', 'host')
+  if not held[1] then return {'missing', ''} end
+  if held[1] == 'finished' then return {'over', ''} end
+  if held[1] == 'queued' then
+    finish(run, waiters, deadlines, queued, id, now(), outcome, retention, ${FINISH_ARGS})
+    return {'finished', ''}
+  end
+  redis.call('HSET', run, 'cancelRequested', '1')
+  return {'requested', held[2]}
+`);
+
+/**
+ * A state has lasted too long: the queue clock is over, or a host no longer renews its hold.
+ * ARGV: id, queue outcome, lost outcome, cancelled outcome, retries, queue ms, retention ms
+ * → {"not yet"} | {"finished"} | {"requeued", next attempt}
+ */
+const overdue = define("overdue", 6, `
+  local run, waiters, deadlines, queued, stdout, stderr = unpack(KEYS)
+  local id, queueOutcome, lostOutcome, cancelledOutcome, retries, queueMs, retention = unpack(ARGV)
+  local at = now()
+  local due = redis.call('ZSCORE', deadlines, id)
+  if not due or tonumber(due) > at then return {'not yet'} end
+  local held = redis.call('HMGET', run, 'state', 'attempt', 'startedAttempts', 'cancelRequested')
+  if not held[1] or held[1] == 'finished' then
+    redis.call('ZREM', deadlines, id)
+    return {'not yet'}
+  end
+  local outcome = lostOutcome
+  if held[1] == 'queued' then
+    outcome = queueOutcome
+  elseif held[4] == '1' then
+    outcome = cancelledOutcome
+  else
+    local startedAttempts = tonumber(held[3] or 0)
+    local hadStarted = held[1] == 'running'
+    local moves = tonumber(held[2]) - startedAttempts
+    if (hadStarted and startedAttempts <= tonumber(retries)) or (not hadStarted and moves <= ${MAX_MOVES}) then
+      redis.call('HSET', run, 'state', 'queued', 'attempt', held[2] + 1)
+      redis.call('HDEL', run, 'host', 'startedAt')
+      redis.call('DEL', stdout, stderr)
+      redis.call('ZADD', deadlines, at + queueMs, id)
+      redis.call('ZADD', queued, at, id)
+      redis.call('PUBLISH', '${CHANGED}' .. id, '')
+      return {'requeued', held[2] + 1}
+    end
+  end
+  finish(run, waiters, deadlines, queued, id, at, outcome, retention, ${FINISH_ARGS})
+  return {'finished'}
+`);
+
+/** Appends output while the attempt is held. ARGV: id, attempt, bytes → 1 | 0 */
+const append = define("append", 2, `
+  local run, stream = unpack(KEYS)
+  local id, attempt, bytes = unpack(ARGV)
+  local held = redis.call('HMGET', run, 'state', 'attempt')
+  if (held[1] ~= 'starting' and held[1] ~= 'running') or held[2] ~= attempt then return 0 end
+  redis.call('APPEND', stream, bytes)
+  redis.call('PUBLISH', '${CHANGED}' .. id, '')
+  return 1
+`);
+
+/** More stdin of a streamed run. ARGV: id, bytes, "1" to close, max bytes → length so far, -1 closed or over, -2 too much */
+const feed = define("feed", 2, `
+  local run, stdin = unpack(KEYS)
+  local id, bytes, close, max = unpack(ARGV)
+  local held = redis.call('HMGET', run, 'state', 'stdinClosed')
+  if not held[1] or held[1] == 'finished' or held[2] == '1' then return -1 end
+  if redis.call('STRLEN', stdin) + #bytes > tonumber(max) then return -2 end
+  local length = redis.call('APPEND', stdin, bytes)
+  if close == '1' then redis.call('HSET', run, 'stdinClosed', '1') end
+  redis.call('PUBLISH', '${INPUT}' .. id, '')
+  return length
+`);
+
+/** ARGV: id, waiter → 1 if the run is unfinished and the gateway will be told, else 0 */
+const watch = define("watch", 2, `
+  local run, waiters = unpack(KEYS)
+  local state = redis.call('HGET', run, 'state')
+  if not state or state == 'finished' then return 0 end
+  redis.call('SADD', waiters, ARGV[2])
+  return 1
+`);
+
+export const transitions = { submit, claim, started, renew, release, finish, cancel, overdue, append, feed, watch } as const;
+
+/** The keys of each script, in its order. */
+export const transitionKeys = {
+  submit: (id: string, tenant: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued, keys.index(tenant), keys.stdin(id)],
+  claim: (id: string) => [keys.run(id), keys.deadlines, keys.queued],
+  started: (id: string) => [keys.run(id), keys.deadlines],
+  renew: (id: string) => [keys.run(id), keys.deadlines],
+  release: (id: string) => [keys.run(id), keys.deadlines],
+  finish: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
+  cancel: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
+  overdue: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued, keys.output(id, "stdout"), keys.output(id, "stderr")],
+  append: (id: string, stream: "stdout" | "stderr") => [keys.run(id), keys.output(id, stream)],
+  feed: (id: string) => [keys.run(id), keys.stdin(id)],
+  watch: (id: string) => [keys.run(id), keys.waiters(id)],
+} as const;
+
+function define(name: string, keyCount: number, body: string): Transition {
+  return { name: `mayfly_${name}`, keyCount, lua: PRELUDE + body };
+}

@@ -1,0 +1,177 @@
+// One GET, as the registry client needs it: time limits, bounded retries, redirects that do not carry credentials away.
+// Knows HTTP, and nothing of registries.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { MayflyError } from "../../core/errors.ts";
+import type { PlainHttpPolicy } from "./origin.ts";
+import { TimeLimitError, Watchdog } from "./watchdog.ts";
+
+export interface TransportLimits {
+  /** Until the headers are there, and again for the whole of a small body. */
+  readonly requestMs: number;
+  /** Between two chunks of a large body. */
+  readonly idleMs: number;
+  /** Waits before the second, third … attempt. Their number bounds the attempts. */
+  readonly retryDelaysMs: readonly number[];
+}
+
+/** Three attempts within about two seconds: a restart of a proxy is bridged, and a run does not wait for a dead registry. */
+export const TRANSPORT_LIMITS: TransportLimits = { requestMs: 15_000, idleMs: 30_000, retryDelaysMs: [300, 1_200] };
+
+/** Registries redirect once, to their storage; some add a hop for a region. */
+const MAX_REDIRECTS = 5;
+
+const REDIRECTS = [301, 302, 303, 307, 308];
+
+/** An answer whose body has not been read. Exactly one of `bytes`, `chunks` and `discard` must be called. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  /** What answered, after redirects. */
+  readonly url: URL;
+  /** The whole body; undefined if it is larger than `maxBytes`. */
+  bytes(maxBytes: number): Promise<Buffer | undefined>;
+  /** The body as it comes. Ending the iteration early closes the connection. */
+  chunks(): AsyncGenerator<Uint8Array>;
+  discard(): Promise<void>;
+}
+
+export interface Transport {
+  /**
+   * Asks, and asks again on a network error or a 5xx, never on anything else. `Authorization` stays with the origin of `url`.
+   * Errors: `registry_unavailable` when nothing answers; the last 5xx is returned as it is. The signal's reason when it aborts.
+   */
+  get(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer>;
+}
+
+export function createTransport(policy: PlainHttpPolicy, limits: TransportLimits = TRANSPORT_LIMITS): Transport {
+  const attempt = (url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal) =>
+    follow(url, headers, { policy, limits, signal });
+  return {
+    async get(url, headers, signal) {
+      for (const delayMs of limits.retryDelaysMs) {
+        const answer = await attempt(url, headers, signal).catch(retryable);
+        if (answer !== undefined && answer.status < 500) return answer;
+        await answer?.discard();
+        await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+      }
+      return attempt(url, headers, signal);
+    },
+  };
+}
+
+/** Undefined for a network error, which another attempt may not meet. After a time limit there is no time for another. */
+function retryable(error: unknown): undefined {
+  const isNetworkError = error instanceof MayflyError && error.reason === "registry_unavailable";
+  if (isNetworkError && !(error.cause instanceof TimeLimitError)) return undefined;
+  throw error;
+}
+
+interface Attempt {
+  readonly policy: PlainHttpPolicy;
+  readonly limits: TransportLimits;
+  readonly signal: AbortSignal;
+}
+
+async function follow(start: URL, headers: Readonly<Record<string, string>>, attempt: Attempt): Promise<Answer> {
+  let url = start;
+  for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+    if (!attempt.policy.allows(url)) throw unreachable(url, new Error("plain HTTP is not allowed for this host"));
+    const answer = await ask(url, url.origin === start.origin ? headers : withoutCredentials(headers), attempt);
+    const location = answer.headers.get("location");
+    if (!REDIRECTS.includes(answer.status) || location === null || !URL.canParse(location, url)) return answer;
+    await answer.discard();
+    url = new URL(location, url);
+  }
+  throw unreachable(start, new Error(`more than ${MAX_REDIRECTS} redirects`));
+}
+
+function withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name.toLowerCase() !== "authorization"));
+}
+
+/** Content is asked for as it is: its digest is that of the bytes in the registry, not of a coding on the way. */
+async function ask(url: URL, headers: Readonly<Record<string, string>>, { limits, signal }: Attempt): Promise<Answer> {
+  const watchdog = new Watchdog(signal);
+  const init = { headers: { "accept-encoding": "identity", ...headers }, redirect: "manual", signal: watchdog.signal } as const;
+  watchdog.allow(limits.requestMs);
+  try {
+    return answerOf(url, await fetch(url, init), { limits, signal, watchdog });
+  } catch (error) {
+    watchdog.stop();
+    throw networkError(url, error, signal);
+  }
+}
+
+interface Reading {
+  readonly limits: TransportLimits;
+  readonly signal: AbortSignal;
+  readonly watchdog: Watchdog;
+}
+
+function answerOf(url: URL, response: Response, reading: Reading): Answer {
+  const chunks = (allowMs: number) => chunksOf(url, response, { ...reading, allowMs });
+  return {
+    status: response.status,
+    headers: response.headers,
+    url,
+    bytes: (maxBytes) => collect(chunks(0), maxBytes),
+    chunks: () => chunks(reading.limits.idleMs),
+    async discard() {
+      reading.watchdog.stop();
+      await response.body?.cancel().catch(() => undefined); // The connection is gone already, which is what was wanted.
+    },
+  };
+}
+
+/**
+ * `allowMs` of time is given for every chunk, and none is counted while the reader is busy with one; with 0, all chunks
+ * together have what is left of the request's time.
+ */
+async function* chunksOf(
+  url: URL,
+  response: Response,
+  { signal, watchdog, allowMs }: Reading & { allowMs: number },
+): AsyncGenerator<Uint8Array> {
+  try {
+    if (allowMs > 0) watchdog.allow(allowMs);
+    for await (const chunk of response.body ?? []) {
+      if (allowMs > 0) watchdog.pause();
+      yield chunk;
+      if (allowMs > 0) watchdog.allow(allowMs);
+    }
+  } catch (error) {
+    throw networkError(url, watchdog.signal.aborted ? watchdog.signal.reason : error, signal);
+  } finally {
+    watchdog.stop();
+  }
+}
+
+async function collect(chunks: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer | undefined> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    size += chunk.byteLength;
+    if (size > maxBytes) return undefined;
+    parts.push(chunk);
+  }
+  return Buffer.concat(parts);
+}
+
+function networkError(url: URL, error: unknown, signal: AbortSignal): unknown {
+  return signal.aborted ? signal.reason : unreachable(url, error);
+}
+
+/** The query is left out of the message: a redirect's carries a signature. */
+function unreachable(url: URL, error: unknown): MayflyError {
+  return new MayflyError("registry_unavailable", `${url.origin}${url.pathname}: ${reasonOf(error)}`, {
+    cause: error,
+    details: { host: url.host },
+  });
+}
+
+/** `fetch` says "fetch failed", and why in its cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? error.cause.message || String(error.cause) : error.message;
+}

@@ -1,0 +1,86 @@
+// The `oci` driver: any OCI runtime's command line (runc, crun …), each container behind a shim of its own.
+// The reference for behaviour, and the choice of those who want another runtime's wall.
+
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { bundleConfig } from "../bundle/config.ts";
+import type { OciSeccomp } from "../bundle/seccomp.ts";
+import { listCgroups, removeCgroup } from "../cgroup/cgroup.ts";
+import type { CgroupLayout } from "../cgroup/layout.ts";
+import { finished, startProcess } from "../host/command.ts";
+import { overlaySnapshot } from "../snapshot/overlay.ts";
+import { OciSandbox } from "./oci-sandbox.ts";
+import type { Sandbox, SandboxDriver, SandboxSpec } from "./sandbox.ts";
+
+export interface OciDriverOptions {
+  /** Path of the OCI runtime's binary. */
+  readonly runtime: string;
+  /** Path of mayfly-shim, and of mayfly-init. */
+  readonly shim: string;
+  readonly init: string;
+  /** Directory for bundles and the runtime's own state; this driver's alone. */
+  readonly stateDir: string;
+  /** An empty directory that every user may enter: in each shim's own mount namespace, the container's files appear there. */
+  readonly mountpoint: string;
+  /** Name of the cgroup, below every hierarchy's root, that holds this host's containers. */
+  readonly cgroupParent: string;
+  readonly layout: CgroupLayout;
+  readonly uidBase: number;
+  readonly seccomp: OciSeccomp;
+}
+
+export function createOciDriver(options: OciDriverOptions): SandboxDriver {
+  const bundles = join(options.stateDir, "bundles");
+  const runtimeRoot = join(options.stateDir, "runtime");
+  const cgroupOf = (id: string) => `/${options.cgroupParent}/${id}`;
+
+  async function open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox> {
+    signal.throwIfAborted();
+    const bundle = join(bundles, spec.id);
+    await writeBundle(bundle, spec);
+    const argv = shimArguments(bundle, spec);
+    const sandbox = new OciSandbox({ argv, bundle, cgroupPath: cgroupOf(spec.id), layout: options.layout });
+    const abort = () => void sandbox.close();
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      await sandbox.opened;
+      signal.throwIfAborted();
+      return sandbox;
+    } catch (error) {
+      await sandbox.close();
+      throw signal.aborted ? signal.reason : error;
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  async function writeBundle(bundle: string, spec: SandboxSpec): Promise<void> {
+    const config = bundleConfig(spec, { ...options, cgroupPath: cgroupOf(spec.id) });
+    await mkdir(bundle, { recursive: true, mode: 0o700 });
+    await writeFile(join(bundle, "config.json"), JSON.stringify(config), { mode: 0o600 });
+  }
+
+  function shimArguments(bundle: string, spec: SandboxSpec): [string, ...string[]] {
+    const { shim, runtime, init, mountpoint, uidBase } = options;
+    const snapshot = overlaySnapshot(spec.image, spec.limits.diskBytes);
+    const sizes = [String(snapshot.sizeBytes), String(uidBase), String(spec.deadlineMs)];
+    return [shim, runtime, runtimeRoot, spec.id, bundle, init, mountpoint, ...sizes, ...snapshot.lower];
+  }
+
+  async function removeLeftovers(): Promise<string[]> {
+    const known = await Promise.all([readdir(bundles).catch(() => []), listCgroups(options.layout, options.cgroupParent)]);
+    const ids = [...new Set(known.flat())];
+    await Promise.all(ids.map(removeLeftover));
+    await rm(runtimeRoot, { recursive: true, force: true });
+    return ids;
+  }
+
+  async function removeLeftover(id: string): Promise<void> {
+    // The runtime's own record may be missing or half written; what counts is that the cgroup is empty and gone.
+    await finished(startProcess([options.runtime, "--root", runtimeRoot, "delete", "--force", id], { stdio: "ignore" }));
+    await removeCgroup(options.layout, cgroupOf(id));
+    await rm(join(bundles, id), { recursive: true, force: true });
+  }
+
+  return { name: "oci", open, removeLeftovers };
+}

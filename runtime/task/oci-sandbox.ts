@@ -1,0 +1,126 @@
+// One container behind a shim: the shim's events turned into a Sandbox.
+
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { monotonicMs } from "../../core/clock.ts";
+import { MayflyError } from "../../core/errors.ts";
+import { readUsage, removeCgroup } from "../cgroup/cgroup.ts";
+import type { CgroupLayout } from "../cgroup/layout.ts";
+import type { ProcessEnd, Sandbox, SandboxEnd } from "./sandbox.ts";
+import { type ShimEvent, ShimProcess } from "./shim-process.ts";
+
+/** How long a shim may take to remove its container before it is killed; `runc delete` itself takes 10 ms. */
+const RELEASE_MS = 10_000;
+
+const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGUSR1: 10, SIGUSR2: 12, SIGTERM: 15 } as const;
+
+export interface OciSandboxOptions {
+  readonly argv: readonly [string, ...string[]];
+  readonly bundle: string;
+  readonly cgroupPath: string;
+  readonly layout: CgroupLayout;
+}
+
+export class OciSandbox implements Sandbox {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly phases = { prepare: 0, start: 0 };
+  readonly ended: Promise<SandboxEnd>;
+  /** Resolves when the program has been started or has ended; rejects with why it was not. */
+  readonly opened: Promise<void>;
+  readonly #options: OciSandboxOptions;
+  readonly #shim: ShimProcess;
+  readonly #opened = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<SandboxEnd>();
+  readonly #birthMs = monotonicMs();
+  #over = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: OciSandboxOptions) {
+    this.#options = options;
+    this.opened = this.#opened.promise;
+    this.ended = this.#ended.promise;
+    this.ended.catch(() => {}); // Whoever awaits `ended` is told; nobody has to.
+    this.opened.catch(() => {});
+    this.#shim = new ShimProcess(options.argv, (event) => this.#on(event));
+    ({ stdin: this.stdin, stdout: this.stdout, stderr: this.stderr } = this.#shim);
+  }
+
+  extend(ms: number): void {
+    this.#shim.tell(`deadline ${Math.max(0, Math.floor(ms))}`);
+  }
+
+  signal(signal: keyof typeof SIGNALS): void {
+    this.#shim.tell(`signal ${SIGNALS[signal]}`);
+  }
+
+  kill(): void {
+    this.#shim.tell("kill");
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#remove();
+    return this.#closing;
+  }
+
+  #on(event: ShimEvent): void {
+    switch (event.kind) {
+      case "created":
+        this.phases.prepare = monotonicMs() - this.#birthMs;
+        return;
+      case "started":
+        this.phases.start = monotonicMs() - this.#birthMs - this.phases.prepare;
+        return this.#opened.resolve();
+      case "ended":
+        this.#over = true;
+        this.#opened.resolve(); // 127 and 126 come without a start.
+        return this.#ended.resolve(this.#collect(event.process));
+      case "failed":
+        this.#over = true;
+        return this.#fail(this.#explain(event.stage, event.message));
+      case "gone":
+        this.#over = true;
+        return this.#fail(Promise.resolve(new MayflyError("host_unavailable", "the sandbox's shim was lost")));
+      case "released":
+        return;
+    }
+  }
+
+  /** A promise that is settled already stays as it is. */
+  #fail(why: Promise<MayflyError>): void {
+    const rejected = why.then((error) => Promise.reject(error));
+    rejected.catch(() => {}); // It may find both settled.
+    this.#opened.resolve(rejected);
+    this.#ended.resolve(rejected);
+  }
+
+  async #collect(process: ProcessEnd): Promise<SandboxEnd> {
+    return { process, usage: await readUsage(this.#options.layout, this.#options.cgroupPath) };
+  }
+
+  async #explain(stage: string, message: string): Promise<MayflyError> {
+    if (stage === "user" || stage === "workdir") {
+      return new MayflyError("invalid_field", `${stage}: ${message}`, { details: { field: stage } });
+    }
+    const log = await readFile(join(this.#options.bundle, "runtime.log"), "utf8").catch(() => "");
+    const why = log.trim().split("\n").at(-1) ?? "";
+    return new MayflyError("host_unavailable", [message, why].filter(Boolean).join(": "), { details: { stage } });
+  }
+
+  async #remove(): Promise<void> {
+    if (!this.#over) this.kill();
+    // Whether it ended well or not is no longer asked here; only that it has.
+    await this.ended.catch(() => {});
+    this.#shim.tell("release");
+    this.stdin.destroy();
+    const overdue = setTimeout(() => this.#shim.destroy(), RELEASE_MS);
+    await this.#shim.gone;
+    clearTimeout(overdue);
+    this.stdout.destroy();
+    this.stderr.destroy();
+    await removeCgroup(this.#options.layout, this.#options.cgroupPath);
+    await rm(this.#options.bundle, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,44 @@
+// What the three processes of one run tell each other.
+//
+//   worker (Node) ◀──── control, fd 3: lines of text ────▶ mayfly-shim ◀── report pipe: struct report ── mayfly-init
+//                 ◀──── fds 0, 1, 2: bytes ──────────────▶             ◀── pipes: bytes ───────────────── program
+//
+// mayfly-shim: one a run, on the host, as root. Parent of the container, so that it alone gets the kernel's word on how
+//              it ended; kills it when its deadline passes or the worker's end of the control socket closes.
+// mayfly-init: PID 1 of the container, as the container's root. Starts the program, reaps, passes signals on.
+// program:     what the user asked for. It can reach neither of the channels.
+//
+// Control, worker → shim                      Control, shim → worker
+//   deadline MS   alive for MS more              created            the container exists, nothing of the image has run
+//   signal N      to the program                 started            the program has been executed
+//   kill          SIGKILL to everything          exited code N      it ended by itself
+//   release       facts are read: remove it      exited signal N    it was killed by signal N
+//                                                failed STAGE TEXT  it could not be made or started
+//                                                released           container and mounts are gone; the last line
+//
+// The order of the shim's lines is created, started, exited, released; `failed` takes the place of created, started or
+// exited and is followed by released alone.
+
+#pragma once
+#include <stdint.h>
+
+enum {
+    CONTROL_FD = 3,
+    REPORT_FD = 3, // In the container: the first descriptor after stdio, as --preserve-fds has it.
+};
+
+// The init is not to be trusted once the program runs. A report is of fixed size, and the shim takes at most one of each
+// kind, in order; anything else is ignored, and the kernel's wait status stands.
+enum report_kind {
+    REPORT_STARTED = 1,  // value: 0
+    REPORT_EXITED = 2,   // value: wait status of the program
+    REPORT_NO_EXEC = 3,  // value: errno of execve
+    REPORT_NO_USER = 4,  // value: 0; the image has no such user or group
+    REPORT_NO_WORKDIR = 5, // value: errno
+    REPORT_NO_SETUP = 6, // value: errno; anything else that went wrong before the program
+};
+
+struct report {
+    uint32_t kind;
+    uint32_t value;
+};

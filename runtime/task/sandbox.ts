@@ -1,0 +1,88 @@
+// A sandbox: one fresh container, used once. Told as the life of one:
+//
+//   driver.open(spec)      its root file system is mounted, its cgroup and namespaces are made, its program is started
+//   sandbox.extend(ms)     … again and again: without it the sandbox is killed when its deadline passes
+//   sandbox.ended          PID 1 is gone; the cgroup's counters have been read, and are part of the answer
+//   sandbox.close()        its cgroup, mounts, namespaces and directories are gone; safe at any time, safe to repeat
+//
+// Both drivers (`oci`, later `launcher`) keep to this, and one contract suite holds them to it.
+
+import type { Readable, Writable } from "node:stream";
+import type { Image } from "../image/image.ts";
+
+export interface SandboxLimits {
+  /** CPUs' worth of time; 0.5 is half of one. */
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  /** Processes and threads of the program. */
+  readonly pids: number;
+  /** Of the writable layer. */
+  readonly diskBytes: number;
+}
+
+export interface SandboxSpec {
+  /** Unique on the host; names the container, its cgroup and its directories. Letters, digits, `_` and `-`. */
+  readonly id: string;
+  readonly image: Image;
+  /** Program and arguments; the program is found on the container's PATH. */
+  readonly argv: readonly string[];
+  /** `NAME=value`. */
+  readonly env: readonly string[];
+  /** Absolute; made if it is missing. */
+  readonly workdir: string;
+  /** As a Dockerfile's USER; "" is root. */
+  readonly user: string;
+  readonly hostname: string;
+  readonly limits: SandboxLimits;
+  /** The sandbox is killed this long after `open` is called, unless `extend` is called first. */
+  readonly deadlineMs: number;
+}
+
+/** What the cgroup counted, read after the last process was gone and before the cgroup was removed. */
+export interface Usage {
+  readonly cpuMs: number;
+  readonly throttledMs: number;
+  readonly peakMemoryBytes: number;
+  /** Processes that the kernel's OOM killer ended for this cgroup's limit. */
+  readonly oomKills: number;
+}
+
+/** How the program ended, as wait(2) has it. */
+export type ProcessEnd = { readonly kind: "exited"; readonly exitCode: number } | { readonly kind: "signaled"; readonly signal: NodeJS.Signals };
+
+export interface SandboxEnd {
+  readonly process: ProcessEnd;
+  /** Undefined if the counters could not be read; never made up. */
+  readonly usage: Usage | undefined;
+}
+
+export interface Sandbox {
+  readonly stdin: Writable;
+  /** Ends when every process that held the stream is gone. Reading slowly slows the program and nothing else. */
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Milliseconds to make the container, and to start the program in it. */
+  readonly phases: { readonly prepare: number; readonly start: number };
+  /** Rejects with `host_unavailable` only if the sandbox's supervisor was lost, in which case the container is dead too. */
+  readonly ended: Promise<SandboxEnd>;
+  /** The sandbox lives for `ms` more from now, instead of what was set before. */
+  extend(ms: number): void;
+  /** To the program alone; its children get what it passes on. */
+  signal(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGUSR1" | "SIGUSR2"): void;
+  /** SIGKILL to every process of the sandbox, at once. */
+  kill(): void;
+  /** Kills what still runs and removes everything. Resolves when it is gone; rejects if something could not be removed. */
+  close(): Promise<void>;
+}
+
+export interface SandboxDriver {
+  readonly name: string;
+  /**
+   * Resolves once the program has been started (or has already ended). When it rejects nothing is left on the host.
+   * Errors: `invalid_field` (no such user in the image, a working directory that cannot be), `host_unavailable`.
+   * An aborted `signal` kills what was made so far and rejects with the signal's reason.
+   */
+  open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox>;
+  /** Removes every sandbox of this host that an earlier process left behind. Answers the ids it found. */
+  removeLeftovers(): Promise<string[]>;
+}

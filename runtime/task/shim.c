@@ -1,0 +1,416 @@
+// mayfly-shim: owns one container of an OCI runtime, from its mounts to its removal.
+//
+// One idea: whatever the worker does, or fails to do, the container ends. The shim is the container's parent; it holds
+// the container's mounts in a mount namespace of its own, so that they go when it goes; it kills the container when its
+// deadline passes or when the worker's end of the control socket closes. It decides nothing else.
+//
+//   mayfly-shim RUNTIME ROOT ID BUNDLE INIT MOUNTPOINT SIZE OWNER DEADLINE LAYER...
+//
+//   RUNTIME     path of the OCI runtime (runc, crun …)     ROOT    where the runtime keeps its state
+//   BUNDLE      directory with config.json                 SIZE    bytes of the writable layer
+//   INIT        path of mayfly-init
+//   MOUNTPOINT  an empty directory of the host; in this namespace only, `root` and `init` appear there
+//   OWNER       host uid and gid of the container's root   DEADLINE  ms from now
+//   LAYER...    unpacked layers, the topmost first
+//
+// See protocol.h for what it says and hears.
+
+#include "protocol.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    MAX_LAYERS = 500,       // overlayfs' own limit
+    OPTIONS_BYTES = 4096,   // mount(2) takes one page of options
+    SPLICE_BYTES = 1 << 20,
+    LINE_BYTES = 128,       // the longest line the worker sends is far shorter
+    EXIT_USAGE = 64,
+};
+
+// ---- What is known of the container -----------------------------------------------------------------------------------
+
+enum stage { CREATING, CREATED, RUNNING, ENDED, REMOVING, GONE };
+
+static struct {
+    const char *runtime, *root, *id, *bundle;
+    enum stage stage;
+    pid_t command;    // the OCI runtime at work, or 0
+    pid_t init;       // PID 1 of the container as the host sees it, or 0 once reaped
+    bool told_end;    // `exited` or `failed` has been said
+    bool unwanted;    // the worker has released it, or is gone: remove it once it has ended
+    bool has_report;  // the init has reported the program's end
+    int report_status;
+    int init_status;
+    int64_t deadline_ms;
+} box;
+
+static int64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t); // Goes on while the machine sleeps: so does the lease.
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+// ---- Telling the worker -----------------------------------------------------------------------------------------------
+
+static void tell(const char *format, ...) {
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(line, sizeof line - 1, format, args);
+    va_end(args);
+    if (length > (int)sizeof line - 2) length = sizeof line - 2;
+    line[length++] = '\n';
+    // A line is shorter than the socket's buffer and the worker is told few, so this does not block. If the worker is
+    // gone, poll() says so next.
+    ssize_t sent = send(CONTROL_FD, line, (size_t)length, MSG_NOSIGNAL);
+    (void)sent;
+}
+
+static void tell_failed(const char *stage, const char *text) {
+    if (box.told_end) return;
+    box.told_end = true;
+    tell("failed %s %s", stage, text);
+}
+
+static _Noreturn void fail_setup(const char *what) {
+    char text[256];
+    snprintf(text, sizeof text, "%s: %s", what, strerror(errno));
+    tell_failed("mount", text);
+    tell("released");
+    exit(EXIT_FAILURE);
+}
+
+// ---- The root file system ---------------------------------------------------------------------------------------------
+
+// A tmpfs of the run's own holds the writable layer: its size is the limit, and it needs no clean-up.
+static void mount_root(const char *init, const char *mountpoint, const char *size, uid_t owner, char *layers[]) {
+    if (unshare(CLONE_NEWNS)) fail_setup("unshare");
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) fail_setup("make mounts private");
+
+    char options[OPTIONS_BYTES];
+    int length = snprintf(options, sizeof options, "upperdir=upper,workdir=work,lowerdir=");
+    // Layers by descriptor: a short name each, found before the mountpoint hides anything.
+    for (int i = 0; layers[i]; i++) {
+        int fd = open(layers[i], O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0) fail_setup(layers[i]);
+        length += snprintf(options + length, sizeof options - (size_t)length, "%s/proc/self/fd/%d", i ? ":" : "", fd);
+        if (i >= MAX_LAYERS || length >= (int)sizeof options) errno = E2BIG, fail_setup("layers");
+    }
+    char tmpfs_options[64];
+    snprintf(tmpfs_options, sizeof tmpfs_options, "mode=0711,size=%s", size);
+    if (mount("mayfly", mountpoint, "tmpfs", MS_NODEV, tmpfs_options)) fail_setup("mount tmpfs");
+    if (chdir(mountpoint)) fail_setup(mountpoint);
+    if (mkdir("upper", 0755) || mkdir("work", 0700) || mkdir("root", 0755)) fail_setup("mkdir");
+    if (chown("upper", owner, owner)) fail_setup("chown");
+    if (mount("mayfly", "root", "overlay", MS_NODEV, options)) fail_setup("mount overlay");
+    // The container's root may not be able to walk the path to our own copy of the init.
+    int file = open("init", O_CREAT | O_WRONLY | O_CLOEXEC, 0555);
+    if (file < 0 || mount(init, "init", NULL, MS_BIND, NULL)) fail_setup(init);
+    close(file);
+    if (chdir("/")) fail_setup("/");
+}
+
+// ---- Bytes: three relays between the worker's sockets and the program's pipes -----------------------------------------
+
+// splice(2) moves pages without copying them here, and a full end stops the other: that is all the backpressure there is.
+struct relay {
+    int from, to;
+    bool wait_to; // what the next step waits for: room in `to`, else bytes in `from`
+};
+
+static struct relay relays[3];
+
+static void close_relay(struct relay *relay) {
+    if (relay->from >= 0) close(relay->from);
+    if (relay->to >= 0) close(relay->to);
+    relay->from = relay->to = -1;
+}
+
+static void step_relay(struct relay *relay) {
+    ssize_t moved = splice(relay->from, NULL, relay->to, NULL, SPLICE_BYTES, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (moved > 0) {
+        relay->wait_to = false;
+    } else if (moved < 0 && errno == EAGAIN) {
+        int waiting = 0;
+        relay->wait_to = ioctl(relay->from, FIONREAD, &waiting) == 0 && waiting > 0;
+    } else if (moved == 0 || errno != EINTR) {
+        close_relay(relay); // End of file, or nobody reads any more.
+    }
+}
+
+static void set_nonblocking(int fd) {
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+// Makes the program's end of stream FD a real pipe, which it can reopen as /dev/stdout: a socket cannot be.
+static int make_stream(int fd, uid_t owner) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC)) fail_setup("pipe");
+    int ours = fd == STDIN_FILENO ? ends[1] : ends[0], theirs = fd == STDIN_FILENO ? ends[0] : ends[1];
+    int socket = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+    if (socket < 0 || fchown(theirs, owner, owner)) fail_setup("streams");
+    set_nonblocking(ours);
+    set_nonblocking(socket);
+    relays[fd] = fd == STDIN_FILENO ? (struct relay){.from = socket, .to = ours} : (struct relay){.from = ours, .to = socket};
+    return theirs;
+}
+
+// ---- The OCI runtime --------------------------------------------------------------------------------------------------
+
+static int container_stdio[3], report_read, report_write;
+
+// Runs `RUNTIME --root ROOT --log BUNDLE/runtime.log COMMAND… ID`. Only `create` is handed the container's streams.
+static pid_t start_runtime(bool creates, const char *const command[]) {
+    char log[512];
+    snprintf(log, sizeof log, "%s/runtime.log", box.bundle);
+    const char *argv[20] = {box.runtime, "--root", box.root, "--log", log};
+    size_t count = 5;
+    while (*command) argv[count++] = *command++;
+    argv[count] = box.id;
+
+    pid_t pid = fork();
+    if (pid) return pid;
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd <= 2; fd++) dup2(creates ? container_stdio[fd] : null, fd);
+    if (creates) dup2(report_write, REPORT_FD);
+    else close(CONTROL_FD);
+    execv(box.runtime, (char *const *)argv);
+    _exit(EXIT_USAGE);
+}
+
+static void create(void) {
+    static char pid_file[512];
+    snprintf(pid_file, sizeof pid_file, "%s/pid", box.bundle);
+    const char *command[] = {"create", "--bundle", box.bundle, "--pid-file", pid_file, "--preserve-fds", "1", NULL};
+    box.stage = CREATING;
+    box.command = start_runtime(true, command);
+    for (int fd = 0; fd <= 2; fd++) close(container_stdio[fd]);
+    close(report_write);
+}
+
+static void start(void) {
+    box.stage = CREATED;
+    box.command = start_runtime(false, (const char *[]){"start", NULL});
+}
+
+static void remove_container(void) {
+    box.stage = REMOVING;
+    box.command = start_runtime(false, (const char *[]){"delete", "--force", NULL});
+}
+
+static pid_t read_pid_file(void) {
+    char path[512], text[32] = "";
+    snprintf(path, sizeof path, "%s/pid", box.bundle);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0) return 0;
+    close(fd);
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+// SIGKILL to PID 1 ends everything in its PID namespace, at once. While the runtime is still creating, there is none.
+static void kill_container(void) {
+    if (box.init) kill(box.init, SIGKILL);
+    else if (box.command && box.stage == CREATING) kill(box.command, SIGKILL);
+}
+
+static void tell_exit(void) {
+    if (box.told_end) return;
+    box.told_end = true;
+    int status = box.has_report ? box.report_status : box.init_status;
+    if (WIFEXITED(status)) tell("exited code %d", WEXITSTATUS(status));
+    else tell("exited signal %d", WTERMSIG(status));
+}
+
+static void on_command_ended(int status) {
+    bool worked = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    box.command = 0;
+    if (box.stage == CREATING) {
+        if (!worked) {
+            tell_failed("create", "the OCI runtime could not create the container");
+            box.stage = ENDED;
+            return;
+        }
+        box.init = read_pid_file();
+        tell("created");
+        start();
+    } else if (box.stage == CREATED && !worked) {
+        tell_failed("start", "the OCI runtime could not start the container");
+        kill_container();
+        box.stage = box.init ? RUNNING : ENDED;
+    } else if (box.stage == CREATED) {
+        box.stage = box.init ? RUNNING : ENDED;
+        if (!box.init) tell_exit();
+    } else if (box.stage == REMOVING) {
+        box.stage = GONE;
+    }
+}
+
+static void read_reports(void);
+
+static void on_init_ended(int status) {
+    box.init = 0;
+    box.init_status = status;
+    read_reports(); // What it said before it died.
+    if (box.stage != RUNNING) return; // `start` has not returned yet; then it tells.
+    box.stage = ENDED;
+    tell_exit();
+}
+
+static void reap(void) {
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        if (pid == box.command) on_command_ended(status);
+        else if (pid == box.init) on_init_ended(status);
+    }
+}
+
+// ---- What is heard ----------------------------------------------------------------------------------------------------
+
+static void read_reports(void) {
+    static uint32_t last;
+    struct report message;
+    while (report_read >= 0 && read(report_read, &message, sizeof message) == sizeof message) {
+        if (message.kind <= last || message.kind > REPORT_NO_SETUP) continue; // Each once, in order.
+        last = message.kind;
+        int error = (int)(message.value & 0xff);
+        switch (message.kind) {
+        case REPORT_STARTED: tell("started"); break;
+        case REPORT_EXITED:
+            box.has_report = true;
+            box.report_status = (int)(message.value & 0xff7f); // No core flag: exit status and signal alone.
+            break;
+        case REPORT_NO_EXEC: break; // The init's own exit code is 127 or 126, as a shell's.
+        case REPORT_NO_USER: tell_failed("user", "the image has no such user or group"); break;
+        case REPORT_NO_WORKDIR: tell_failed("workdir", strerror(error)); break;
+        default: tell_failed("init", strerror(error));
+        }
+    }
+}
+
+static void obey(const char *line) {
+    long value = 0;
+    if (sscanf(line, "deadline %ld", &value) == 1) box.deadline_ms = now_ms() + value;
+    else if (sscanf(line, "signal %ld", &value) == 1 && value > 0 && value < NSIG && box.init) kill(box.init, (int)value);
+    else if (strcmp(line, "kill") == 0) kill_container();
+    else if (strcmp(line, "release") == 0) box.unwanted = true;
+}
+
+// Returns false when the worker has closed its end.
+static bool hear(void) {
+    static char buffer[LINE_BYTES];
+    static size_t used;
+    ssize_t got = recv(CONTROL_FD, buffer + used, sizeof buffer - used, MSG_DONTWAIT);
+    if (got < 0) return errno == EAGAIN || errno == EINTR;
+    if (got == 0) return false;
+    used += (size_t)got;
+    for (char *end; (end = memchr(buffer, '\n', used));) {
+        *end = '\0';
+        obey(buffer);
+        used -= (size_t)(end + 1 - buffer);
+        memmove(buffer, end + 1, used);
+    }
+    return used < sizeof buffer; // A line that long is not ours.
+}
+
+// ---- The loop ---------------------------------------------------------------------------------------------------------
+
+static int poll_timeout(bool abandoned) {
+    if (abandoned) return -1;
+    int64_t left = box.deadline_ms - now_ms();
+    return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
+}
+
+static void run_loop(int signals) {
+    bool abandoned = false; // The worker is gone or late; it is not listened to any more.
+    while (box.stage != GONE) {
+        struct pollfd fds[6] = {
+            {.fd = signals, .events = POLLIN},
+            {.fd = abandoned ? -1 : CONTROL_FD, .events = POLLIN},
+            {.fd = report_read, .events = POLLIN},
+        };
+        for (int i = 0; i < 3; i++) {
+            fds[3 + i].fd = relays[i].wait_to ? relays[i].to : relays[i].from;
+            fds[3 + i].events = relays[i].wait_to ? POLLOUT : POLLIN;
+        }
+        if (poll(fds, 6, poll_timeout(abandoned)) < 0 && errno != EINTR) fail_setup("poll");
+
+        if (fds[2].revents) {
+            read_reports();
+            if (fds[2].revents & (POLLHUP | POLLERR)) close(report_read), report_read = -1;
+        }
+        for (int i = 0; i < 3; i++) {
+            if (fds[3 + i].revents) step_relay(&relays[i]);
+        }
+        if (fds[0].revents) {
+            struct signalfd_siginfo ignored;
+            ssize_t got = read(signals, &ignored, sizeof ignored);
+            (void)got; // It only tells that something ended; reap() asks what.
+            reap();
+        }
+        if (!abandoned && ((fds[1].revents && !hear()) || now_ms() >= box.deadline_ms)) {
+            abandoned = box.unwanted = true;
+            kill_container();
+        }
+        if (box.unwanted && box.stage == ENDED) remove_container();
+    }
+}
+
+static int watch_children(void) {
+    sigset_t children;
+    sigemptyset(&children);
+    sigaddset(&children, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &children, NULL);
+    return signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int main(int argc, char *argv[]) {
+    if (argc < 11) return EXIT_USAGE;
+    box.runtime = argv[1], box.root = argv[2], box.id = argv[3], box.bundle = argv[4];
+    uid_t owner = (uid_t)strtoul(argv[8], NULL, 10);
+    box.deadline_ms = now_ms() + strtol(argv[9], NULL, 10);
+
+    setsid(); // A Ctrl-C at the worker's terminal is the worker's affair.
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
+    int signals = watch_children();
+
+    int report[2];
+    if (signals < 0 || pipe2(report, O_CLOEXEC)) fail_setup("pipe");
+    report_read = report[0], report_write = report[1];
+    set_nonblocking(report_read);
+    for (int fd = 0; fd <= 2; fd++) container_stdio[fd] = make_stream(fd, owner);
+    mount_root(argv[5], argv[6], argv[7], owner, argv + 10);
+    // The sockets live on as the relays' copies; a relay that is closed must be seen to be closed by the worker.
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd <= 2; fd++) dup2(null, fd);
+
+    create();
+    run_loop(signals);
+    tell("released");
+    // Output that the worker has not read yet stays in its sockets.
+    return EXIT_SUCCESS;
+}
