@@ -10,19 +10,28 @@ export function wallTime(epochMs: number = Date.now()): string {
   return new Date(epochMs).toISOString();
 }
 
-/** Times named phases of one unit of work. `mark("pull")` books the time since the mark before it; a name may recur and adds up. */
+/**
+ * Times named phases of one unit of work, one after the other. `enter("pull")` books what follows to `pull`, until the next
+ * phase is entered or the watch is stopped; so a phase that fails is booked as well. A name may recur, and adds up.
+ */
 export class Stopwatch {
   readonly phases: Record<string, number> = {};
-  #last = monotonicMs();
+  #phase: string | undefined;
+  #sinceMs = monotonicMs();
 
-  mark(phase: string): void {
+  enter(phase: string | undefined): void {
     const now = monotonicMs();
-    this.phases[phase] = round((this.phases[phase] ?? 0) + now - this.#last);
-    this.#last = now;
+    if (this.#phase) this.phases[this.#phase] = roundMs((this.phases[this.#phase] ?? 0) + now - this.#sinceMs);
+    this.#phase = phase;
+    this.#sinceMs = now;
+  }
+
+  stop(): void {
+    this.enter(undefined);
   }
 }
 
 /** To a microsecond: more digits than that are noise. */
-function round(ms: number): number {
+export function roundMs(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }

@@ -40,7 +40,8 @@ export const count = (variable: string, says: string, options: Options & { min?:
 };
 
 export const number = (variable: string, says: string, options: Options = {}) => {
-  const positive = (value: string) => (/^\d{1,9}(\.\d{1,6})?$/.test(value) && Number(value) > 0 ? Number(value) : undefined);
+  const positive = (value: string) =>
+    /^\d{1,9}(\.\d{1,6})?$/.test(value) && Number(value) > 0 ? Number(value) : undefined;
   return setting(variable, says, "a positive number", positive, options);
 };
 
@@ -49,11 +50,28 @@ export const bool = (variable: string, says: string, options: Options = {}) => {
   return setting(variable, says, "true, false, 1 or 0", (value) => values[value], options);
 };
 
-export const oneOf = <const T extends string>(variable: string, says: string, choices: readonly T[], options: Options = {}) =>
-  setting(variable, says, `one of ${choices.join(", ")}`, (value) => choices.find((choice) => choice === value), options);
+export const oneOf = <const T extends string>(
+  variable: string,
+  says: string,
+  choices: readonly T[],
+  options: Options = {},
+) =>
+  setting(
+    variable,
+    says,
+    `one of ${choices.join(", ")}`,
+    (value) => choices.find((choice) => choice === value),
+    options,
+  );
 
 export const list = (variable: string, says: string, options: Options = {}) =>
-  setting(variable, says, "names separated by commas", (value) => value.split(",").filter((item) => item !== ""), options);
+  setting(
+    variable,
+    says,
+    "names separated by commas",
+    (value) => value.split(",").filter((item) => item !== ""),
+    options,
+  );
 
 /** A secret's file is read when the configuration is; its value is trimmed of the last line end. */
 export const secretFile = (variable: string, says: string) => ({
@@ -69,7 +87,11 @@ export const optional = <T>(of: Setting<T>): Setting<T> & { optional: true } => 
  * Throws one `configuration_invalid` that lists every problem: name, value received (never a secret's), form expected.
  * Any `MAYFLY_*` variable that no table of `known` names is a problem too, so that a mistyped protection is not silently off.
  */
-export function readConfig<S extends Table>(table: S, env: NodeJS.ProcessEnv, known: readonly string[] = []): Config<S> {
+export function readConfig<S extends Table>(
+  table: S,
+  env: NodeJS.ProcessEnv,
+  known: readonly string[] = [],
+): Config<S> {
   const problems = unknownVariables(env, [...Object.values(table).map((entry) => entry.variable), ...known]);
   const config: Record<string, unknown> = {};
   for (const [key, entry] of Object.entries(table)) {
@@ -95,7 +117,13 @@ export function describeSettings(table: Table): string {
   return ["| variable | what it sets | form | default |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-function setting<T>(variable: string, says: string, form: string, parse: Setting<T>["parse"], options: Options): Setting<T> {
+function setting<T>(
+  variable: string,
+  says: string,
+  form: string,
+  parse: Setting<T>["parse"],
+  options: Options,
+): Setting<T> {
   return { variable, says, form, parse, ...(options.fallback === undefined ? {} : { fallback: options.fallback }) };
 }
 

@@ -23,7 +23,10 @@ export type ErrorCode = (typeof CODES)[number];
 
 /** Every reason there is, the code it belongs to, and what it tells the user. `docs/errors.md` is held to this table by a test. */
 export const REASONS = {
-  invalid_field: { code: "invalid_argument", says: "A field has an unknown name, a wrong type or an impossible value." },
+  invalid_field: {
+    code: "invalid_argument",
+    says: "A field has an unknown name, a wrong type or an impossible value.",
+  },
   malformed_body: { code: "invalid_argument", says: "The body is not JSON." },
   unsupported_media_type: { code: "invalid_argument", says: "The body is not sent as application/json." },
   body_too_large: { code: "invalid_argument", says: "The body, or the input sent to a run, is over its limit." },
@@ -35,17 +38,25 @@ export const REASONS = {
   route_not_found: { code: "not_found", says: "There is no such route, or not with this method." },
   run_not_found: { code: "not_found", says: "There is no such run, or its retention is over." },
   image_not_found: { code: "not_found", says: "The registry has no such image, tag or digest." },
-  image_unsupported: { code: "failed_precondition", says: "The image has no variant for this host, or a format that is not supported." },
-  stdin_closed: { code: "failed_precondition", says: "The run takes no more input: its stdin is closed or it has ended." },
+  image_unsupported: {
+    code: "failed_precondition",
+    says: "The image has no variant for this host, or a format that is not supported.",
+  },
+  stdin_closed: {
+    code: "failed_precondition",
+    says: "The run takes no more input: its stdin is closed or it has ended.",
+  },
   queue_full: { code: "resource_exhausted", says: "The queue is at its limit." },
   too_many_waiters: { code: "resource_exhausted", says: "This gateway holds as many waiting requests as it may." },
-  capacity_impossible: { code: "resource_exhausted", says: "No host is large enough for the run's limits." },
   queue_unavailable: { code: "unavailable", says: "Redis does not answer." },
   registry_unavailable: { code: "unavailable", says: "The registry does not answer, after bounded retries." },
   host_unavailable: { code: "unavailable", says: "The host cannot make a sandbox now." },
   image_corrupt: { code: "data_loss", says: "Content does not match its digest or size, or is not a valid layer." },
   not_implemented: { code: "unimplemented", says: "Mayfly does not do this yet." },
-  configuration_invalid: { code: "failed_precondition", says: "The configuration of a process is wrong; it does not start." },
+  configuration_invalid: {
+    code: "failed_precondition",
+    says: "The configuration of a process is wrong; it does not start.",
+  },
   bug: { code: "internal", says: "A fault of Mayfly's own." },
 } as const satisfies Record<string, { code: ErrorCode; says: string }>;
 

@@ -19,8 +19,10 @@ export type WriteLine = (line: string) => void;
 
 /** A log whose lines carry `base` (process, host). Errors among the fields become their reason and message, without stack. */
 export function createLog(base: EventFields, write: WriteLine): Log {
-  const emit = (level: string) => (event: string, fields: EventFields = {}) =>
-    write(`${JSON.stringify({ time: wallTime(), level, event, ...base, ...fields }, plain)}\n`);
+  const emit =
+    (level: string) =>
+    (event: string, fields: EventFields = {}) =>
+      write(`${JSON.stringify({ time: wallTime(), level, event, ...base, ...fields }, plain)}\n`);
   return { info: emit("info"), warn: emit("warn"), error: emit("error") };
 }
 

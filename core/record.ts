@@ -23,9 +23,14 @@ export const RunRecord = z.object({
   request: json(RunRequest),
   stdinClosed: flag.default(false),
   createdAt: epochMs,
+  /** When it last came to wait, and when a host last took it; both by Redis' clock. */
+  queuedAt: epochMs,
+  claimedAt: epochMs.optional(),
   startedAt: epochMs.optional(),
   finishedAt: epochMs.optional(),
   host: z.string().optional(),
+  /** Why the host that held the run let go of it, if it did so by itself. */
+  givenUp: z.string().optional(),
   cancelRequested: flag.default(false),
   outcome: json(Outcome).optional(),
   receipt: json(Receipt).optional(),
@@ -47,9 +52,13 @@ export function parseFlatRecord(flat: readonly string[]): RunRecord | undefined 
   return parseRecord(hash);
 }
 
-/** What BullMQ carries: which attempt of which run waits. Never input or output. */
-export const Ticket = z.strictObject({ run: z.string(), attempt: z.int() });
+/** What BullMQ carries: which attempt of which run waits, and how much room it needs. Never input or output. */
+export const Ticket = z.strictObject({
+  run: z.string(),
+  attempt: z.int(),
+  demand: z.strictObject({ cpus: z.number(), memoryBytes: z.int(), pids: z.int() }),
+});
 export type Ticket = z.infer<typeof Ticket>;
 
 /** One attempt has one ticket, however often it is added. (BullMQ refuses ids with ":" and ids of digits alone.) */
-export const ticketId = ({ run, attempt }: Ticket): string => `${run}-${attempt}`;
+export const ticketId = ({ run, attempt }: { run: string; attempt: number }): string => `${run}-${attempt}`;

@@ -3,7 +3,7 @@
 // Unknown fields are refused, and an impossible value is refused, never clamped: every field is named by what it bounds.
 
 import { z } from "zod";
-import { REASONS, type ErrorReason } from "./errors.ts";
+import { type ErrorReason, REASONS } from "./errors.ts";
 import { RUN_ID_PATTERN } from "./ids.ts";
 import { DURATION_FORM, formatDuration, formatSize, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
 
@@ -54,7 +54,11 @@ const size = (range: Range, says: string, fallback: string) =>
   z
     .string()
     .superRefine(inRange(range, parseSize, formatSize, SIZE_FORM))
-    .meta({ description: `${says} From ${formatSize(range.min)} to ${formatSize(range.max)}.`, example: fallback, default: fallback });
+    .meta({
+      description: `${says} From ${formatSize(range.min)} to ${formatSize(range.max)}.`,
+      example: fallback,
+      default: fallback,
+    });
 
 const duration = (range: Range, says: string, fallback: string) =>
   z
@@ -66,7 +70,12 @@ const duration = (range: Range, says: string, fallback: string) =>
       default: fallback,
     });
 
-function inRange(range: Range, parse: (text: string) => number | undefined, format: (n: number) => string, form: string) {
+function inRange(
+  range: Range,
+  parse: (text: string) => number | undefined,
+  format: (n: number) => string,
+  form: string,
+) {
   return (value: string, context: z.RefinementCtx) => {
     const amount = parse(value);
     if (amount === undefined) context.addIssue({ code: "custom", message: `is not ${form}` });
@@ -82,11 +91,27 @@ const argv = z.array(cString).max(BOUNDS.arguments);
 
 export const Limits = z
   .strictObject({
-    cpus: z.number().min(BOUNDS.cpus.min).max(BOUNDS.cpus.max).meta({ description: "CPUs' worth of time.", example: 1, default: DEFAULTS.cpus }),
+    cpus: z
+      .number()
+      .min(BOUNDS.cpus.min)
+      .max(BOUNDS.cpus.max)
+      .meta({ description: "CPUs' worth of time.", example: 1, default: DEFAULTS.cpus }),
     memory: size(BOUNDS.memory, "Memory, with no swap beyond it; files written by the run count too.", DEFAULTS.memory),
-    pids: z.int().min(BOUNDS.pids.min).max(BOUNDS.pids.max).meta({ description: "Processes and threads alive at once.", example: 64, default: DEFAULTS.pids }),
-    disk: size(BOUNDS.disk, "Bytes the run may write to its file system. Held in memory, so never more than limits.memory.", DEFAULTS.disk),
-    output: size(BOUNDS.output, "Bytes kept of each of stdout and stderr; the program goes on when there is more.", DEFAULTS.output),
+    pids: z
+      .int()
+      .min(BOUNDS.pids.min)
+      .max(BOUNDS.pids.max)
+      .meta({ description: "Processes and threads alive at once.", example: 64, default: DEFAULTS.pids }),
+    disk: size(
+      BOUNDS.disk,
+      "Bytes the run may write to its file system. Held in memory, so never more than limits.memory.",
+      DEFAULTS.disk,
+    ),
+    output: size(
+      BOUNDS.output,
+      "Bytes kept of each of stdout and stderr; the program goes on when there is more.",
+      DEFAULTS.output,
+    ),
   })
   .partial()
   .meta({ id: "Limits" });
@@ -115,38 +140,106 @@ const environmentName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is not a n
 
 export const RunRequest = z
   .strictObject({
-    image: z.string().min(1).max(512).meta({ description: "Image reference, as Docker writes it: [registry/]name[:tag][@digest].", example: "127.0.0.1:5000/busybox:latest" }),
-    entrypoint: argv.min(1).meta({ description: "Replaces the image's entrypoint, and drops the image's command." }).optional(),
-    command: argv.meta({ description: "Arguments to the entrypoint; replaces the image's command.", example: ["echo", "hello"] }).optional(),
-    env: z.record(environmentName, cString).refine((env) => Object.keys(env).length <= BOUNDS.environment, `has more than ${BOUNDS.environment} names`).meta({ description: "Added to the image's environment; nothing of the host's is in it.", example: { GREETING: "hello" } }).optional(),
-    workdir: cString.startsWith("/", "must be absolute").max(4096).meta({ description: "Working directory; made if the image lacks it." }).optional(),
-    user: cString.min(1).max(256).meta({ description: "name, uid, name:group or uid:gid, looked up in the image.", example: "1000:1000" }).optional(),
+    image: z
+      .string()
+      .min(1)
+      .max(512)
+      .meta({
+        description: "Image reference, as Docker writes it: [registry/]name[:tag][@digest].",
+        example: "127.0.0.1:5000/busybox:latest",
+      }),
+    entrypoint: argv
+      .min(1)
+      .meta({ description: "Replaces the image's entrypoint, and drops the image's command." })
+      .optional(),
+    command: argv
+      .meta({ description: "Arguments to the entrypoint; replaces the image's command.", example: ["echo", "hello"] })
+      .optional(),
+    env: z
+      .record(environmentName, cString)
+      .refine((env) => Object.keys(env).length <= BOUNDS.environment, `has more than ${BOUNDS.environment} names`)
+      .meta({
+        description: "Added to the image's environment; nothing of the host's is in it.",
+        example: { GREETING: "hello" },
+      })
+      .optional(),
+    workdir: cString
+      .startsWith("/", "must be absolute")
+      .max(4096)
+      .meta({ description: "Working directory; made if the image lacks it." })
+      .optional(),
+    user: cString
+      .min(1)
+      .max(256)
+      .meta({ description: "name, uid, name:group or uid:gid, looked up in the image.", example: "1000:1000" })
+      .optional(),
     stdin: Stdin.optional(),
     limits: Limits.optional(),
     timeouts: Timeouts.optional(),
-    network: z.literal("none").meta({ description: "A loopback interface and nothing else.", default: "none" }).optional(),
-    retries: z.int().min(BOUNDS.retries.min).max(BOUNDS.retries.max).meta({ description: "How many more attempts the run may have after one whose program had started was lost with its host.", default: 0 }).optional(),
-    priority: z.int().min(BOUNDS.priority.min).max(BOUNDS.priority.max).meta({ description: "0 is first; a larger number is later.", default: 0 }).optional(),
-    labels: z.record(z.string().min(1).max(BOUNDS.labelBytes), z.string().max(BOUNDS.labelBytes)).refine((labels) => Object.keys(labels).length <= BOUNDS.labels, `has more than ${BOUNDS.labels} names`).meta({ description: "The caller's own words, kept with the run.", example: { build: "17" } }).optional(),
-    pool: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "is not a name of a-z, 0-9 and -").meta({ description: "The hosts to run on.", default: "default" }).optional(),
+    network: z
+      .literal("none")
+      .meta({ description: "A loopback interface and nothing else.", default: "none" })
+      .optional(),
+    retries: z
+      .int()
+      .min(BOUNDS.retries.min)
+      .max(BOUNDS.retries.max)
+      .meta({
+        description:
+          "How many more attempts the run may have after one whose program had started was lost with its host.",
+        default: 0,
+      })
+      .optional(),
+    priority: z
+      .int()
+      .min(BOUNDS.priority.min)
+      .max(BOUNDS.priority.max)
+      .meta({ description: "0 is first; a larger number is later.", default: 0 })
+      .optional(),
+    labels: z
+      .record(z.string().min(1).max(BOUNDS.labelBytes), z.string().max(BOUNDS.labelBytes))
+      .refine((labels) => Object.keys(labels).length <= BOUNDS.labels, `has more than ${BOUNDS.labels} names`)
+      .meta({ description: "The caller's own words, kept with the run.", example: { build: "17" } })
+      .optional(),
+    pool: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "is not a name of a-z, 0-9 and -")
+      .meta({ description: "The hosts to run on.", default: "default" })
+      .optional(),
   })
   .superRefine((request, context) => {
     const bytes = argumentBytes(request);
     if (bytes > BOUNDS.argumentBytes) {
-      context.addIssue({ code: "custom", path: ["command"], message: `and env together have ${bytes} bytes, more than ${BOUNDS.argumentBytes}` });
+      context.addIssue({
+        code: "custom",
+        path: ["command"],
+        message: `and env together have ${bytes} bytes, more than ${BOUNDS.argumentBytes}`,
+      });
     }
     const memory = parseSize(request.limits?.memory ?? DEFAULTS.memory);
     const disk = parseSize(request.limits?.disk ?? DEFAULTS.disk);
     if (request.limits?.disk !== undefined && memory !== undefined && disk !== undefined && disk > memory) {
-      context.addIssue({ code: "custom", path: ["limits", "disk"], message: "is more than limits.memory, in which it is held" });
+      context.addIssue({
+        code: "custom",
+        path: ["limits", "disk"],
+        message: "is more than limits.memory, in which it is held",
+      });
     }
   })
   .meta({ id: "RunRequest" });
 
 export type RunRequest = z.infer<typeof RunRequest>;
 
-function argumentBytes(request: { entrypoint?: string[] | undefined; command?: string[] | undefined; env?: Record<string, string> | undefined }): number {
-  const strings = [...(request.entrypoint ?? []), ...(request.command ?? []), ...Object.entries(request.env ?? {}).map(([name, value]) => `${name}=${value}`)];
+function argumentBytes(request: {
+  entrypoint?: string[] | undefined;
+  command?: string[] | undefined;
+  env?: Record<string, string> | undefined;
+}): number {
+  const strings = [
+    ...(request.entrypoint ?? []),
+    ...(request.command ?? []),
+    ...Object.entries(request.env ?? {}).map(([name, value]) => `${name}=${value}`),
+  ];
   return strings.reduce((sum, value) => sum + Buffer.byteLength(value) + 1, 0);
 }
 
@@ -172,7 +265,10 @@ export const Outcome = z
     z.strictObject({ kind: z.literal("exited"), exitCode: z.int().min(0).max(255) }),
     z.strictObject({ kind: z.literal("signaled"), signal: z.string().meta({ example: "SIGSEGV" }) }),
     z.strictObject({ kind: z.literal("timed_out"), clock: z.enum(CLOCKS), limit: z.string() }),
-    z.strictObject({ kind: z.literal("oom_killed"), limit: z.string().meta({ description: "The memory limit that was reached." }) }),
+    z.strictObject({
+      kind: z.literal("oom_killed"),
+      limit: z.string().meta({ description: "The memory limit that was reached." }),
+    }),
     z.strictObject({ kind: z.literal("cancelled") }),
     z.strictObject({ kind: z.literal("lost"), message: z.string() }),
     z.strictObject({ kind: z.literal("rejected"), code: z.enum(reasons), message: z.string() }),
@@ -186,7 +282,9 @@ export type Clock = (typeof CLOCKS)[number];
 export const StreamFacts = z.strictObject({
   bytesSeen: z.int(),
   bytesKept: z.int(),
-  truncated: z.boolean().meta({ description: "True if bytes were left out: those after the first `bytesHead` kept ones." }),
+  truncated: z
+    .boolean()
+    .meta({ description: "True if bytes were left out: those after the first `bytesHead` kept ones." }),
   bytesHead: z.int().meta({ description: "Where the gap is in the kept bytes, if truncated." }),
   sha256: z.string().meta({ description: "Of all bytes seen, in hex." }),
 });
@@ -203,15 +301,24 @@ export type Phase = (typeof PHASES)[number];
 
 export const Receipt = z
   .strictObject({
-    imageDigest: z.string().meta({ description: "Digest of what the reference named.", example: "sha256:…" }).optional(),
+    imageDigest: z
+      .string()
+      .meta({ description: "Digest of what the reference named.", example: "sha256:…" })
+      .optional(),
     host: z.string(),
     driver: z.string(),
     attempt: z.int(),
     phases: z.partialRecord(z.enum(PHASES), z.number()).meta({ description: "Milliseconds spent in each phase." }),
     cpuMs: z.number().meta({ description: "CPU time of everything in the container." }).optional(),
-    throttledMs: z.number().meta({ description: "Time the container waited because its CPU limit was used up." }).optional(),
+    throttledMs: z
+      .number()
+      .meta({ description: "Time the container waited because its CPU limit was used up." })
+      .optional(),
     peakMemoryBytes: z.int().optional(),
-    oomKills: z.int().meta({ description: "Processes of the container that the kernel's OOM killer ended." }).optional(),
+    oomKills: z
+      .int()
+      .meta({ description: "Processes of the container that the kernel's OOM killer ended." })
+      .optional(),
   })
   .meta({ id: "Receipt" });
 
@@ -248,7 +355,12 @@ export interface RunPlan {
     readonly diskBytes: number;
     readonly outputBytes: number;
   };
-  readonly timeouts: { readonly queueMs: number; readonly startMs: number; readonly runMs: number; readonly graceMs: number };
+  readonly timeouts: {
+    readonly queueMs: number;
+    readonly startMs: number;
+    readonly runMs: number;
+    readonly graceMs: number;
+  };
   readonly retries: number;
   readonly priority: number;
   readonly pool: string;

@@ -10,13 +10,37 @@
 //
 // Time is always Redis' own (`TIME`), so the clocks of hosts may be wrong by minutes.
 
+import { createHash } from "node:crypto";
 import { channels, keys } from "./keys.ts";
 
-/** A script, with its keys built by `keysOf`; callers pass the rest as ARGV in the order that the comment above it gives. */
+/** A script. Its keys are built by `transitionKeys`; callers pass ARGV in the order that the comment above it gives. */
 export interface Transition {
-  readonly name: string;
-  readonly keyCount: number;
   readonly lua: string;
+  /** By which Redis knows a script that it has seen. */
+  readonly sha1: string;
+}
+
+type Argument = string | number | Buffer;
+
+/** What is needed of a Redis client. */
+export interface ScriptClient {
+  evalsha(sha1: string, keyCount: number, ...args: Argument[]): Promise<unknown>;
+  eval(lua: string, keyCount: number, ...args: Argument[]): Promise<unknown>;
+}
+
+/** Runs a script atomically. A Redis that has restarted does not know it yet, and is told. */
+export async function runTransition(
+  client: ScriptClient,
+  { lua, sha1 }: Transition,
+  names: readonly string[],
+  args: readonly Argument[],
+): Promise<unknown> {
+  try {
+    return await client.evalsha(sha1, names.length, ...names, ...args);
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+    return client.eval(lua, names.length, ...names, ...args);
+  }
 }
 
 /** How long a worker's hold on a run lasts without renewal. A dead host's runs move on after this. */
@@ -54,15 +78,16 @@ const CHANGED = channels.changed("");
 const INPUT = channels.input("");
 const FINISH_ARGS = `'${GATEWAY}', '${CHANGED}'`;
 
-/** ARGV: id, max queued, queue ms, waiter or "", retention ms, kept runs, then field, value … → "ok" | "full" */
-const submit = define("submit", 6, `
+/** ARGV: id, max queued, queue ms, waiter or "", kept runs, stdin or "", then field, value … → "ok" | "full" */
+const submit = define(`
   local run, waiters, deadlines, queued, index, stdin = unpack(KEYS)
-  local id, max, queueMs, waiter, retention, kept = unpack(ARGV)
+  local id, max, queueMs, waiter, kept, input = unpack(ARGV)
+  if redis.call('EXISTS', run) == 1 then return 'ok' end
   if redis.call('ZCARD', queued) >= tonumber(max) then return 'full' end
   local at = now()
-  redis.call('HSET', run, 'id', id, 'state', 'queued', 'attempt', 1, 'createdAt', at)
-  for i = 8, #ARGV, 2 do redis.call('HSET', run, ARGV[i], ARGV[i + 1]) end
-  if ARGV[7] ~= '' then redis.call('SET', stdin, ARGV[7]) end
+  redis.call('HSET', run, 'id', id, 'state', 'queued', 'attempt', 1, 'createdAt', at, 'queuedAt', at)
+  for i = 7, #ARGV, 2 do redis.call('HSET', run, ARGV[i], ARGV[i + 1]) end
+  if input ~= '' then redis.call('SET', stdin, input) end
   if waiter ~= '' then redis.call('SADD', waiters, waiter) end
   redis.call('ZADD', deadlines, at + queueMs, id)
   redis.call('ZADD', queued, at, id)
@@ -72,14 +97,14 @@ const submit = define("submit", 6, `
 `);
 
 /** ARGV: id, attempt, host, lease ms → the whole record, flat, or empty if this attempt is not to be had. */
-const claim = define("claim", 3, `
+const claim = define(`
   local run, deadlines, queued = unpack(KEYS)
   local id, attempt, host, lease = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'attempt')
   if held[1] ~= 'queued' or held[2] ~= attempt then return {} end
   local at = now()
   if tonumber(redis.call('ZSCORE', deadlines, id) or 0) <= at then return {} end
-  redis.call('HSET', run, 'state', 'starting', 'host', host)
+  redis.call('HSET', run, 'state', 'starting', 'host', host, 'claimedAt', at)
   redis.call('ZADD', deadlines, at + lease, id)
   redis.call('ZREM', queued, id)
   redis.call('PUBLISH', '${CHANGED}' .. id, '')
@@ -87,7 +112,7 @@ const claim = define("claim", 3, `
 `);
 
 /** ARGV: id, attempt, lease ms → 1, or 0 if the attempt is over. */
-const started = define("started", 2, `
+const started = define(`
   local run, deadlines = unpack(KEYS)
   local id, attempt, lease = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'attempt')
@@ -101,7 +126,7 @@ const started = define("started", 2, `
 `);
 
 /** ARGV: id, attempt, lease ms → "held" | "cancel" | "lost" */
-const renew = define("renew", 2, `
+const renew = define(`
   local run, deadlines = unpack(KEYS)
   local id, attempt, lease = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'attempt', 'cancelRequested')
@@ -110,18 +135,19 @@ const renew = define("renew", 2, `
   return held[3] == '1' and 'cancel' or 'held'
 `);
 
-/** The holder lets go of a run that it did not bring to an end: it is overdue at once. ARGV: id, attempt → 1 | 0 */
-const release = define("release", 2, `
+/** The holder lets go of a run that it did not bring to an end: it is overdue at once. ARGV: id, attempt, why → 1 | 0 */
+const release = define(`
   local run, deadlines = unpack(KEYS)
-  local id, attempt = unpack(ARGV)
+  local id, attempt, why = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'attempt')
   if (held[1] ~= 'starting' and held[1] ~= 'running') or held[2] ~= attempt then return 0 end
+  redis.call('HSET', run, 'givenUp', why)
   redis.call('ZADD', deadlines, 0, id)
   return 1
 `);
 
 /** ARGV: id, attempt, outcome, receipt, stdout facts, stderr facts, retention ms → 1, or 0 if the attempt is over. */
-const finish = define("finish", 4, `
+const finish = define(`
   local run, waiters, deadlines, queued = unpack(KEYS)
   local id, attempt, outcome, receipt, stdout, stderr, retention = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'attempt')
@@ -132,7 +158,7 @@ const finish = define("finish", 4, `
 `);
 
 /** ARGV: id, outcome, retention ms → {"finished" | "requested" | "over" | "missing", host or ""} */
-const cancel = define("cancel", 4, `
+const cancel = define(`
   local run, waiters, deadlines, queued = unpack(KEYS)
   local id, outcome, retention = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'host')
@@ -151,7 +177,7 @@ const cancel = define("cancel", 4, `
  * ARGV: id, queue outcome, lost outcome, cancelled outcome, retries, queue ms, retention ms
  * → {"not yet"} | {"finished"} | {"requeued", next attempt}
  */
-const overdue = define("overdue", 6, `
+const overdue = define(`
   local run, waiters, deadlines, queued, stdout, stderr = unpack(KEYS)
   local id, queueOutcome, lostOutcome, cancelledOutcome, retries, queueMs, retention = unpack(ARGV)
   local at = now()
@@ -172,8 +198,8 @@ const overdue = define("overdue", 6, `
     local hadStarted = held[1] == 'running'
     local moves = tonumber(held[2]) - startedAttempts
     if (hadStarted and startedAttempts <= tonumber(retries)) or (not hadStarted and moves <= ${MAX_MOVES}) then
-      redis.call('HSET', run, 'state', 'queued', 'attempt', held[2] + 1)
-      redis.call('HDEL', run, 'host', 'startedAt')
+      redis.call('HSET', run, 'state', 'queued', 'attempt', held[2] + 1, 'queuedAt', at)
+      redis.call('HDEL', run, 'host', 'startedAt', 'givenUp')
       redis.call('DEL', stdout, stderr)
       redis.call('ZADD', deadlines, at + queueMs, id)
       redis.call('ZADD', queued, at, id)
@@ -185,19 +211,24 @@ const overdue = define("overdue", 6, `
   return {'finished'}
 `);
 
-/** Appends output while the attempt is held. ARGV: id, attempt, bytes → 1 | 0 */
-const append = define("append", 2, `
+/**
+ * Adds output at its offset while the attempt is held; what is there already (a command sent twice) is not added again.
+ * ARGV: id, attempt, offset, bytes → 1 | 0
+ */
+const append = define(`
   local run, stream = unpack(KEYS)
-  local id, attempt, bytes = unpack(ARGV)
+  local id, attempt, offset, bytes = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'attempt')
   if (held[1] ~= 'starting' and held[1] ~= 'running') or held[2] ~= attempt then return 0 end
-  redis.call('APPEND', stream, bytes)
-  redis.call('PUBLISH', '${CHANGED}' .. id, '')
+  if redis.call('STRLEN', stream) == tonumber(offset) then
+    redis.call('APPEND', stream, bytes)
+    redis.call('PUBLISH', '${CHANGED}' .. id, '')
+  end
   return 1
 `);
 
 /** More stdin of a streamed run. ARGV: id, bytes, "1" to close, max bytes → length so far, -1 closed or over, -2 too much */
-const feed = define("feed", 2, `
+const feed = define(`
   local run, stdin = unpack(KEYS)
   local id, bytes, close, max = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'stdinClosed')
@@ -210,7 +241,7 @@ const feed = define("feed", 2, `
 `);
 
 /** ARGV: id, waiter → 1 if the run is unfinished and the gateway will be told, else 0 */
-const watch = define("watch", 2, `
+const watch = define(`
   local run, waiters = unpack(KEYS)
   local state = redis.call('HGET', run, 'state')
   if not state or state == 'finished' then return 0 end
@@ -218,23 +249,50 @@ const watch = define("watch", 2, `
   return 1
 `);
 
-export const transitions = { submit, claim, started, renew, release, finish, cancel, overdue, append, feed, watch } as const;
+export const transitions = {
+  submit,
+  claim,
+  started,
+  renew,
+  release,
+  finish,
+  cancel,
+  overdue,
+  append,
+  feed,
+  watch,
+} as const;
 
 /** The keys of each script, in its order. */
 export const transitionKeys = {
-  submit: (id: string, tenant: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued, keys.index(tenant), keys.stdin(id)],
+  submit: (id: string, tenant: string) => [
+    keys.run(id),
+    keys.waiters(id),
+    keys.deadlines,
+    keys.queued,
+    keys.index(tenant),
+    keys.stdin(id),
+  ],
   claim: (id: string) => [keys.run(id), keys.deadlines, keys.queued],
   started: (id: string) => [keys.run(id), keys.deadlines],
   renew: (id: string) => [keys.run(id), keys.deadlines],
   release: (id: string) => [keys.run(id), keys.deadlines],
   finish: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
   cancel: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
-  overdue: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued, keys.output(id, "stdout"), keys.output(id, "stderr")],
+  overdue: (id: string) => [
+    keys.run(id),
+    keys.waiters(id),
+    keys.deadlines,
+    keys.queued,
+    keys.output(id, "stdout"),
+    keys.output(id, "stderr"),
+  ],
   append: (id: string, stream: "stdout" | "stderr") => [keys.run(id), keys.output(id, stream)],
   feed: (id: string) => [keys.run(id), keys.stdin(id)],
   watch: (id: string) => [keys.run(id), keys.waiters(id)],
 } as const;
 
-function define(name: string, keyCount: number, body: string): Transition {
-  return { name: `mayfly_${name}`, keyCount, lua: PRELUDE + body };
+function define(body: string): Transition {
+  const lua = PRELUDE + body;
+  return { lua, sha1: createHash("sha1").update(lua).digest("hex") };
 }

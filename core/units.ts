@@ -22,7 +22,11 @@ export function parseDuration(text: string): number | undefined {
   if (!match || text === "") return undefined;
   const [, d, h, m, s, ms] = match.map((part) => Number(part ?? 0));
   return (
-    (d ?? 0) * DURATION_MS.d + (h ?? 0) * DURATION_MS.h + (m ?? 0) * DURATION_MS.m + (s ?? 0) * DURATION_MS.s + (ms ?? 0)
+    (d ?? 0) * DURATION_MS.d +
+    (h ?? 0) * DURATION_MS.h +
+    (m ?? 0) * DURATION_MS.m +
+    (s ?? 0) * DURATION_MS.s +
+    (ms ?? 0)
   );
 }
 

@@ -3,15 +3,39 @@
 import { type Config, count, duration, secretFile, size, text } from "../core/config.ts";
 
 export const GATEWAY_SETTINGS = {
-  listenHost: text("MAYFLY_LISTEN_HOST", "The address to listen on. Other than a loopback address only with keys.", { fallback: "127.0.0.1" }),
-  listenPort: count("MAYFLY_LISTEN_PORT", "The port to listen on; 0 takes a free one.", { fallback: "8080", max: 65_535 }),
-  redisUrl: secretFile("MAYFLY_REDIS_URL_FILE", "A file with Redis' URL, such as redis://:password@127.0.0.1:6379/0. Without it, redis://127.0.0.1:6379/0."),
-  apiKeys: secretFile("MAYFLY_API_KEYS_FILE", "A file of API keys: a line each, `TENANT SHA256`, the key's SHA-256 in hex. Without it every caller is tenant `default`, on loopback only."),
-  user: text("MAYFLY_GATEWAY_USER", "The user that the gateway becomes when it is started as root.", { fallback: "nobody" }),
+  listenHost: text("MAYFLY_LISTEN_HOST", "The address to listen on. Other than a loopback address only with keys.", {
+    fallback: "127.0.0.1",
+  }),
+  listenPort: count("MAYFLY_LISTEN_PORT", "The port to listen on; 0 takes a free one.", {
+    fallback: "8080",
+    max: 65_535,
+  }),
+  redisUrl: secretFile(
+    "MAYFLY_REDIS_URL_FILE",
+    "A file with Redis' URL, such as redis://:password@127.0.0.1:6379/0. Without it, redis://127.0.0.1:6379/0.",
+  ),
+  apiKeys: secretFile(
+    "MAYFLY_API_KEYS_FILE",
+    "A file of API keys: a line each, `TENANT SHA256`, the key's SHA-256 in hex. Without it every caller is tenant `default`, on loopback only.",
+  ),
+  user: text("MAYFLY_GATEWAY_USER", "The user that the gateway becomes when it is started as root.", {
+    fallback: "nobody",
+  }),
   maxBody: size("MAYFLY_MAX_BODY", "The largest request body; more is refused with 413.", { fallback: "8MiB" }),
-  maxStdin: size("MAYFLY_MAX_STDIN", "The most that a run may be sent as stdin, in all; it is held in Redis until the run is over.", { fallback: "64MiB" }),
-  maxQueued: count("MAYFLY_MAX_QUEUED", "How many runs may wait; more are refused with 429.", { fallback: "100000", min: 1 }),
-  maxWaiting: count("MAYFLY_MAX_WAITING", "How many requests this gateway may hold at once, waiting for or watching a run.", { fallback: "10000", min: 1 }),
+  maxStdin: size(
+    "MAYFLY_MAX_STDIN",
+    "The most that a run may be sent as stdin, in all; it is held in Redis until the run is over.",
+    { fallback: "64MiB" },
+  ),
+  maxQueued: count("MAYFLY_MAX_QUEUED", "How many runs may wait; more are refused with 429.", {
+    fallback: "100000",
+    min: 1,
+  }),
+  maxWaiting: count(
+    "MAYFLY_MAX_WAITING",
+    "How many requests this gateway may hold at once, waiting for or watching a run.",
+    { fallback: "10000", min: 1 },
+  ),
   maxKept: count("MAYFLY_MAX_KEPT", "How many runs a tenant's list goes back.", { fallback: "100000", min: 1 }),
   retention: duration("MAYFLY_RETENTION", "How long a finished run and its output are kept.", { fallback: "24h" }),
 } as const;

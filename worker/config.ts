@@ -3,22 +3,58 @@
 import { type Config, count, duration, list, number, optional, secretFile, size, text } from "../core/config.ts";
 
 export const WORKER_SETTINGS = {
-  stateDir: text("MAYFLY_STATE_DIR", "The directory for images and sandboxes; one worker's alone.", { fallback: "/var/lib/mayfly" }),
-  runDir: text("MAYFLY_RUN_DIR", "An empty directory that every user may enter: a mount point, used in each sandbox's own mount namespace. Workers may share it.", { fallback: "/run/mayfly" }),
-  redisUrl: secretFile("MAYFLY_REDIS_URL_FILE", "A file with Redis' URL, such as redis://:password@127.0.0.1:6379/0. Without it, redis://127.0.0.1:6379/0."),
-  hostId: optional(text("MAYFLY_HOST_ID", "This host's name in the cluster; the machine's host name without it. Two workers never share one.")),
+  stateDir: text("MAYFLY_STATE_DIR", "The directory for images and sandboxes; one worker's alone.", {
+    fallback: "/var/lib/mayfly",
+  }),
+  runDir: text(
+    "MAYFLY_RUN_DIR",
+    "An empty directory that every user may enter: a mount point, used in each sandbox's own mount namespace. Workers may share it.",
+    { fallback: "/run/mayfly" },
+  ),
+  redisUrl: secretFile(
+    "MAYFLY_REDIS_URL_FILE",
+    "A file with Redis' URL, such as redis://:password@127.0.0.1:6379/0. Without it, redis://127.0.0.1:6379/0.",
+  ),
+  hostId: optional(
+    text(
+      "MAYFLY_HOST_ID",
+      "This host's name in the cluster; the machine's host name without it. Two workers never share one.",
+    ),
+  ),
   pool: text("MAYFLY_POOL", "The pool of hosts that this one is of.", { fallback: "default" }),
   cpus: optional(number("MAYFLY_CPUS", "CPUs to give to runs; all that the machine has without it.")),
   memory: optional(size("MAYFLY_MEMORY", "Memory to give to runs; four fifths of the machine's without it.")),
   pids: count("MAYFLY_PIDS", "Processes and threads to give to runs.", { fallback: "16384", min: 1 }),
   slots: count("MAYFLY_SLOTS", "How many runs may be alive at once.", { fallback: "64", min: 1, max: 4096 }),
-  cpuOvercommit: number("MAYFLY_CPU_OVERCOMMIT", "By how much the CPU limits of the runs alive may exceed the CPUs given: most runs wait more than they compute.", { fallback: "4" }),
-  ociRuntime: text("MAYFLY_OCI_RUNTIME", "Path of the OCI runtime: runc, crun, or any with that command line.", { fallback: "/usr/sbin/runc" }),
-  seccompProfile: text("MAYFLY_SECCOMP_PROFILE", "Path of the seccomp profile, in Docker's form.", { fallback: "/usr/share/containers/seccomp.json" }),
-  uidBase: count("MAYFLY_UID_BASE", "The host uid and gid of container root; the 65,536 ids from there belong to containers alone.", { fallback: "1895825408", min: 65_536, max: 4_294_836_224 }),
-  registryAuth: secretFile("MAYFLY_REGISTRY_AUTH_FILE", "A file of registry credentials in the form of Docker's config.json."),
-  insecureRegistries: optional(list("MAYFLY_INSECURE_REGISTRIES", "Registries (host:port) that may be spoken to over plain HTTP; loopback ones always may.")),
-  drain: duration("MAYFLY_DRAIN", "How long runs may go on after SIGTERM, before they are killed and given back.", { fallback: "30s" }),
+  cpuOvercommit: number(
+    "MAYFLY_CPU_OVERCOMMIT",
+    "By how much the CPU limits of the runs alive may exceed the CPUs given: most runs wait more than they compute.",
+    { fallback: "4" },
+  ),
+  ociRuntime: text("MAYFLY_OCI_RUNTIME", "Path of the OCI runtime: runc, crun, or any with that command line.", {
+    fallback: "/usr/sbin/runc",
+  }),
+  seccompProfile: text("MAYFLY_SECCOMP_PROFILE", "Path of the seccomp profile, in Docker's form.", {
+    fallback: "/usr/share/containers/seccomp.json",
+  }),
+  uidBase: count(
+    "MAYFLY_UID_BASE",
+    "The host uid and gid of container root; the 65,536 ids from there belong to containers alone.",
+    { fallback: "1895825408", min: 65_536, max: 4_294_836_224 },
+  ),
+  registryAuth: secretFile(
+    "MAYFLY_REGISTRY_AUTH_FILE",
+    "A file of registry credentials in the form of Docker's config.json.",
+  ),
+  insecureRegistries: optional(
+    list(
+      "MAYFLY_INSECURE_REGISTRIES",
+      "Registries (host:port) that may be spoken to over plain HTTP; loopback ones always may.",
+    ),
+  ),
+  drain: duration("MAYFLY_DRAIN", "How long runs may go on after SIGTERM, before they are killed and given back.", {
+    fallback: "30s",
+  }),
   retention: duration("MAYFLY_RETENTION", "How long a finished run and its output are kept.", { fallback: "24h" }),
 } as const;
 

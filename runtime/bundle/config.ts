@@ -29,9 +29,18 @@ export const CAPABILITIES = [
 
 /** Paths that tell of the host, or reach into it. Docker Engine's list. */
 const MASKED_PATHS = [
-  ...["acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"].map(
-    (name) => `/proc/${name}`,
-  ),
+  ...[
+    "acpi",
+    "asound",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
+  ].map((name) => `/proc/${name}`),
   "/sys/devices/virtual/powercap",
   "/sys/firmware",
 ];
@@ -95,17 +104,27 @@ function processOf(spec: SandboxSpec): object {
     terminal: false,
     // Whoever the program shall be, the init looks up in the image and becomes; until then it is the container's root.
     user: { uid: 0, gid: 0 },
-    args: ["/dev/mayfly-init", spec.user, spec.workdir, ...spec.argv],
+    args: ["/dev/mayfly-init", spec.user, spec.workdir, hasHome(spec) ? "kept" : "user", ...spec.argv],
     env: environment(spec),
     cwd: "/",
     noNewPrivileges: true,
-    capabilities: { bounding: CAPABILITIES, permitted: CAPABILITIES, effective: CAPABILITIES, inheritable: [], ambient: [] },
+    capabilities: {
+      bounding: CAPABILITIES,
+      permitted: CAPABILITIES,
+      effective: CAPABILITIES,
+      inheritable: [],
+      ambient: [],
+    },
     // A program that wants more descriptors may raise its soft limit; no host limit needs raising for these.
     rlimits: [
       { type: "RLIMIT_NOFILE", soft: 1024, hard: 4096 },
       { type: "RLIMIT_CORE", soft: 0, hard: 0 },
     ],
   };
+}
+
+function hasHome(spec: SandboxSpec): boolean {
+  return spec.env.some((entry) => entry.startsWith("HOME="));
 }
 
 /** PATH and HOSTNAME unless the image or the request says otherwise. HOME is the init's to add: it knows the user. */
@@ -119,8 +138,18 @@ function mountsOf(mountpoint: string): object[] {
   const tmpfs = ["nosuid", "noexec", "nodev"];
   return [
     { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
-    { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "noexec", "strictatime", "mode=755", "size=64k"] },
-    { destination: "/dev/mayfly-init", type: "bind", source: `${mountpoint}/init`, options: ["bind", "ro", "nosuid", "nodev"] },
+    {
+      destination: "/dev",
+      type: "tmpfs",
+      source: "tmpfs",
+      options: ["nosuid", "noexec", "strictatime", "mode=755", "size=64k"],
+    },
+    {
+      destination: "/dev/mayfly-init",
+      type: "bind",
+      source: `${mountpoint}/init`,
+      options: ["bind", "ro", "nosuid", "nodev"],
+    },
     {
       destination: "/dev/pts",
       type: "devpts",
@@ -142,7 +171,13 @@ function resourcesOf({ limits }: SandboxSpec): object {
     pids: { limit: limits.pids + INIT_PIDS },
     devices: [
       { allow: false, access: "rwm" },
-      ...ALLOWED_DEVICES.map(([major, minor]) => ({ allow: true, type: "c", major, ...(minor === undefined ? {} : { minor }), access: "rw" })),
+      ...ALLOWED_DEVICES.map(([major, minor]) => ({
+        allow: true,
+        type: "c",
+        major,
+        ...(minor === undefined ? {} : { minor }),
+        access: "rw",
+      })),
     ],
   };
 }

@@ -57,7 +57,11 @@ const ENOSYS = 38;
  */
 const OWN_RULES: readonly ProfileRule[] = [
   { names: [...NEVER_ALLOWED], action: "SCMP_ACT_ERRNO", errnoRet: EPERM },
-  { names: ["clone"], action: "SCMP_ACT_ALLOW", args: [{ index: 0, value: CLONE_NAMESPACES, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }] },
+  {
+    names: ["clone"],
+    action: "SCMP_ACT_ALLOW",
+    args: [{ index: 0, value: CLONE_NAMESPACES, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }],
+  },
   { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
 ];
 
@@ -73,8 +77,10 @@ const ARCHITECTURES: Readonly<Record<string, { seccomp: string; profile: string 
 export function resolveSeccomp(profile: SeccompProfile, nodeArch: string, capabilities: readonly string[]): OciSeccomp {
   const arch = ARCHITECTURES[nodeArch];
   if (!arch) throw new Error(`no seccomp architecture is known for ${nodeArch}`);
-  if (profile.defaultAction !== "SCMP_ACT_ERRNO") throw new Error("the seccomp profile's default action must be SCMP_ACT_ERRNO");
-  const subArchitectures = profile.archMap?.find((entry) => entry.architecture === arch.seccomp)?.subArchitectures ?? [];
+  if (profile.defaultAction !== "SCMP_ACT_ERRNO")
+    throw new Error("the seccomp profile's default action must be SCMP_ACT_ERRNO");
+  const subArchitectures =
+    profile.archMap?.find((entry) => entry.architecture === arch.seccomp)?.subArchitectures ?? [];
   const rules = profile.syscalls.filter((rule) => applies(rule, arch.profile, capabilities)).map(tighten);
   return {
     defaultAction: profile.defaultAction,
@@ -94,7 +100,10 @@ function applies(rule: ProfileRule, arch: string, capabilities: readonly string[
 
 function tighten(rule: ProfileRule): ProfileRule {
   if (rule.action !== "SCMP_ACT_ALLOW") return rule;
-  return { ...rule, names: rule.names.filter((name) => !NEVER_ALLOWED.has(name) && name !== "clone" && name !== "clone3") };
+  return {
+    ...rule,
+    names: rule.names.filter((name) => !NEVER_ALLOWED.has(name) && name !== "clone" && name !== "clone3"),
+  };
 }
 
 function toOci(rule: ProfileRule): OciSeccomp["syscalls"][number] {

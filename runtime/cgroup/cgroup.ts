@@ -69,7 +69,9 @@ export async function removeCgroup(layout: CgroupLayout, path: string): Promise<
     await Promise.all(layout.all.map((hierarchy) => killTree(join(hierarchy, path))));
     await delay(REMOVE_PAUSE_MS);
   }
-  throw new MayflyError("host_unavailable", `cgroup ${path} cannot be removed: it still has processes`, { details: { path } });
+  throw new MayflyError("host_unavailable", `cgroup ${path} cannot be removed: it still has processes`, {
+    details: { path },
+  });
 }
 
 /** The names of the cgroups directly below `path`, over all hierarchies. */

@@ -24,7 +24,10 @@ interface CgroupMount {
  * Throws if a controller that limits need is mounted nowhere: a limit that is not enforced must not be accepted.
  */
 export function parseCgroupLayout(mountinfo: string): CgroupLayout {
-  const mounts = mountinfo.split("\n").map(parseMount).filter((mount) => mount !== undefined);
+  const mounts = mountinfo
+    .split("\n")
+    .map(parseMount)
+    .filter((mount) => mount !== undefined);
   const v1 = mounts.filter((mount) => mount.type === "cgroup");
   const v2 = mounts.find((mount) => mount.type === "cgroup2");
   const all = mounts.map((mount) => mount.path);
@@ -37,7 +40,14 @@ export function parseCgroupLayout(mountinfo: string): CgroupLayout {
     if (!mount) throw new Error(`the cgroup controller ${controller} is not mounted`);
     return mount.path;
   };
-  return { version: 1, memory: where("memory"), cpu: where("cpu"), cpuacct: where("cpuacct"), pids: where("pids"), all };
+  return {
+    version: 1,
+    memory: where("memory"),
+    cpu: where("cpu"),
+    cpuacct: where("cpuacct"),
+    pids: where("pids"),
+    all,
+  };
 }
 
 function parseMount(line: string): CgroupMount | undefined {

@@ -67,7 +67,8 @@ function splitTag(text: string, named: string): [string, string | undefined] {
   const colon = named.lastIndexOf(":");
   if (colon < 0 || colon < named.lastIndexOf("/")) return [named, undefined];
   const tag = named.slice(colon + 1);
-  if (!TAG.test(tag)) throw invalid(text, "a tag is up to 128 letters, digits, '_', '.' and '-', and starts with no '.' or '-'");
+  if (!TAG.test(tag))
+    throw invalid(text, "a tag is up to 128 letters, digits, '_', '.' and '-', and starts with no '.' or '-'");
   return [named.slice(0, colon), tag];
 }
 
@@ -90,7 +91,8 @@ function repositoryOf(text: string, host: string, path: string): Repository {
   if (!full.split("/").every((component) => PATH_COMPONENT.test(component))) {
     throw invalid(text, "a repository is lower-case letters and digits, separated by '.', '_', '__', '-' or '/'");
   }
-  if (host.length + 1 + full.length > MAX_NAME_LENGTH) throw invalid(text, `a name has at most ${MAX_NAME_LENGTH} characters`);
+  if (host.length + 1 + full.length > MAX_NAME_LENGTH)
+    throw invalid(text, `a name has at most ${MAX_NAME_LENGTH} characters`);
   return { host, path: full };
 }
 

@@ -1,11 +1,12 @@
 // Runs mayfly-unpack for one layer: a stream of tar in, a directory out. The program confines itself (see unpack.c).
 
-import type { ChildProcess } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
 import { type Finished, finished, programFailed, startProcess } from "../host/command.ts";
+
+type ChildProcess = ReturnType<typeof startProcess>;
 
 export interface UnpackLimits {
   /** Entries of one layer. */

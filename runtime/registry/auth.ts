@@ -10,8 +10,9 @@ import { MayflyError } from "../../core/errors.ts";
 import type { Repository } from "../image/reference.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import type { Credentials } from "./credentials.ts";
+import type { PlainHttpPolicy } from "./origin.ts";
 import { refusalOf } from "./refusal.ts";
-import type { Answer, Transport } from "./transport.ts";
+import type { Answer, Headings, Transport } from "./transport.ts";
 
 /** The specification's default when a token does not say how long it lives, and the least it asks servers to give. */
 const DEFAULT_TOKEN_SECONDS = 60;
@@ -40,7 +41,11 @@ interface Remembered {
   readonly expiresMs: number;
 }
 
-export function createAuthenticator(transport: Transport, credentials: Credentials): Authenticator {
+export function createAuthenticator(
+  transport: Transport,
+  policy: PlainHttpPolicy,
+  credentials: Credentials,
+): Authenticator {
   const memory = new Map<string, Remembered>();
   return {
     remembered(repository) {
@@ -49,7 +54,7 @@ export function createAuthenticator(transport: Transport, credentials: Credentia
     },
     async meet(repository, refused, signal) {
       const basic = credentials.get(repository.host);
-      const entry = await answerChallenge({ repository, refused, basic, transport, signal });
+      const entry = await answerChallenge({ repository, refused, basic, transport, policy, signal });
       memory.delete(keyOf(repository));
       memory.set(keyOf(repository), entry);
       for (const oldest of memory.keys()) if (memory.size > MAX_REMEMBERED) memory.delete(oldest);
@@ -63,6 +68,7 @@ interface Meeting {
   readonly refused: Answer;
   readonly basic: string | undefined;
   readonly transport: Transport;
+  readonly policy: PlainHttpPolicy;
   readonly signal: AbortSignal;
 }
 
@@ -73,14 +79,16 @@ async function answerChallenge(meeting: Meeting): Promise<Remembered> {
   const bearer = challenges.find(({ scheme }) => scheme === "bearer");
   if (bearer) return fetchToken(bearer, meeting);
   const takesBasic = challenges.some(({ scheme }) => scheme === "basic");
-  if (takesBasic && basic !== undefined) return { authorization: `Basic ${basic}`, expiresMs: Number.POSITIVE_INFINITY };
+  if (takesBasic && basic !== undefined)
+    return { authorization: `Basic ${basic}`, expiresMs: Number.POSITIVE_INFINITY };
   throw denied(repository, takesBasic ? "the registry asks for a login" : "the registry offers no way to log in");
 }
 
-async function fetchToken(challenge: Challenge, { repository, basic, transport, signal }: Meeting): Promise<Remembered> {
+async function fetchToken(challenge: Challenge, meeting: Meeting): Promise<Remembered> {
+  const { repository, basic, transport, signal } = meeting;
   const askedMs = monotonicMs();
-  const headers: Record<string, string> = basic === undefined ? {} : { authorization: `Basic ${basic}` };
-  const answer = await transport.get(realmUrl(challenge, repository), headers, signal);
+  const headers: Headings = basic === undefined ? {} : { authorization: `Basic ${basic}` };
+  const answer = await transport.get(realmUrl(challenge, meeting), headers, signal);
   if (answer.status !== 200) throw await refusalOfToken(answer, repository);
   const token = readToken(await answer.bytes(MAX_TOKEN_BYTES));
   if (token === undefined) throw denied(repository, "the registry's token service gives no token");
@@ -94,11 +102,13 @@ async function refusalOfToken(answer: Answer, repository: Repository): Promise<M
   return new MayflyError("image_access_denied", refusal.message, { details: refusal.details });
 }
 
-/** Some registries name no scope; then it is the one this request needs. */
-function realmUrl({ parameters }: Challenge, repository: Repository): URL {
+/** Some registries name no scope; then it is the one this request needs. A realm is as foreign as a redirect. */
+function realmUrl({ parameters }: Challenge, { repository, refused, policy }: Meeting): URL {
   const { realm = "", service, scope = `repository:${repository.path}:pull` } = parameters;
   if (!URL.canParse(realm)) throw denied(repository, "the registry names no token service");
   const url = new URL(realm);
+  if (!policy.allows(url, refused.url))
+    throw denied(repository, "the registry's token service would get the login in the clear");
   if (service !== undefined) url.searchParams.set("service", service);
   url.searchParams.set("scope", scope);
   return url;

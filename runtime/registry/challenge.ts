@@ -28,7 +28,7 @@ export function parseChallenges(header: string): Challenge[] {
     const parameter = take(PARAMETER);
     const current = challenges.at(-1);
     if (parameter && current) {
-      current.parameters[String(parameter[1]).toLowerCase()] = valueOf(parameter);
+      current.parameters[String(parameter[1]).toLowerCase()] = unquote(parameter);
       continue;
     }
     const scheme = parameter ? null : take(SCHEME);
@@ -39,6 +39,6 @@ export function parseChallenges(header: string): Challenge[] {
 }
 
 /** In a quoted string a backslash only protects the next character. */
-function valueOf([, , quoted, token]: RegExpExecArray): string {
+function unquote([, , quoted, token]: RegExpExecArray): string {
   return quoted === undefined ? String(token) : quoted.replace(/\\(.)/g, "$1");
 }

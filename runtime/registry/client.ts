@@ -8,7 +8,7 @@ import { createAuthenticator } from "./auth.ts";
 import { type Credentials, NO_CREDENTIALS } from "./credentials.ts";
 import { createPlainHttpPolicy } from "./origin.ts";
 import { refusalOf } from "./refusal.ts";
-import { type Answer, createTransport, TRANSPORT_LIMITS, type TransportLimits } from "./transport.ts";
+import { type Answer, createTransport, type Headings, TRANSPORT_LIMITS, type TransportLimits } from "./transport.ts";
 
 /** What registries must accept (distribution-spec, "Pushing manifests"), so nothing larger is a manifest. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
@@ -28,7 +28,11 @@ export interface RegistryClient {
   /** The bytes of a manifest or index, by tag or digest. `image_corrupt` above 4 MiB. */
   manifest(repository: Repository, name: string, signal: AbortSignal): Promise<Buffer>;
   /** A small blob, whole. `image_corrupt` above `maxBytes`. */
-  smallBlob(repository: Repository, digest: Digest, options: { maxBytes: number; signal: AbortSignal }): Promise<Buffer>;
+  smallBlob(
+    repository: Repository,
+    digest: Digest,
+    options: { maxBytes: number; signal: AbortSignal },
+  ): Promise<Buffer>;
   /** A blob as it comes: resolves when the registry has begun to send. A connection lost on the way is `registry_unavailable`. */
   blob(repository: Repository, digest: Digest, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
 }
@@ -43,7 +47,7 @@ export interface RegistryOptions {
 export function createRegistryClient(options: RegistryOptions = {}): RegistryClient {
   const policy = createPlainHttpPolicy(options.insecure ?? []);
   const transport = createTransport(policy, options.limits ?? TRANSPORT_LIMITS);
-  const authenticator = createAuthenticator(transport, options.credentials ?? NO_CREDENTIALS);
+  const authenticator = createAuthenticator(transport, policy, options.credentials ?? NO_CREDENTIALS);
 
   async function get(repository: Repository, path: string, signal: AbortSignal): Promise<Answer> {
     const url = new URL(`${policy.originOf(apiHost(repository.host))}/v2/${repository.path}/${path}`);
@@ -62,7 +66,10 @@ export function createRegistryClient(options: RegistryOptions = {}): RegistryCli
   async function whole(repository: Repository, path: string, options: { maxBytes: number; signal: AbortSignal }) {
     const bytes = await (await get(repository, path, options.signal)).bytes(options.maxBytes);
     if (bytes) return bytes;
-    throw new MayflyError("image_corrupt", `${repository.host}/${repository.path}: ${path} is larger than ${options.maxBytes} bytes`);
+    throw new MayflyError(
+      "image_corrupt",
+      `${repository.host}/${repository.path}: ${path} is larger than ${options.maxBytes} bytes`,
+    );
   }
 
   return {
@@ -73,7 +80,7 @@ export function createRegistryClient(options: RegistryOptions = {}): RegistryCli
   };
 }
 
-function headersOf(authorization: string | undefined): Record<string, string> {
+function headersOf(authorization: string | undefined): Headings {
   return { accept: `${MANIFEST_TYPES}, */*`, ...(authorization === undefined ? {} : { authorization }) };
 }
 

@@ -4,8 +4,8 @@
 export interface PlainHttpPolicy {
   /** `scheme://host[:port]` under which a registry is asked. */
   originOf(host: string): string;
-  /** Throws nothing, tells: may this URL be asked at all? HTTPS may, HTTP only where it is allowed. */
-  allows(url: URL): boolean;
+  /** May this URL be asked, that an answer of `from` led to? HTTPS may; HTTP only where it is allowed, and never after HTTPS. */
+  allows(url: URL, from: URL): boolean;
 }
 
 /**
@@ -19,7 +19,9 @@ export function createPlainHttpPolicy(insecure: readonly string[]): PlainHttpPol
     originOf(host) {
       return isPlain(new URL(`http://${host}/`)) ? `http://${host}` : `https://${host}`;
     },
-    allows: (url) => url.protocol === "https:" || (url.protocol === "http:" && isPlain(url)),
+    allows(url, from) {
+      return url.protocol === "https:" || (url.protocol === "http:" && from.protocol === "http:" && isPlain(url));
+    },
   };
 }
 

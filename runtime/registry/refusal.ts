@@ -26,7 +26,9 @@ function reasonOf(status: number): ErrorReason {
 
 /** Foreign text: one line of printable characters, and not much of it. */
 function quote(body: Buffer | undefined): string {
-  const text = messageOf(body?.toString("utf8") ?? "").replace(/[^\x20-\x7e]+/g, " ").trim();
+  const text = messageOf(body?.toString("utf8") ?? "")
+    .replace(/[^\x20-\x7e]+/g, " ")
+    .trim();
   return text === "" ? "" : ` (${text.slice(0, MAX_QUOTED_CHARACTERS)})`;
 }
 

@@ -36,16 +36,19 @@ export interface Answer {
   discard(): Promise<void>;
 }
 
+/** Names in lower case. */
+export type Headings = Readonly<Record<string, string>>;
+
 export interface Transport {
   /**
    * Asks, and asks again on a network error or a 5xx, never on anything else. `Authorization` stays with the origin of `url`.
    * Errors: `registry_unavailable` when nothing answers; the last 5xx is returned as it is. The signal's reason when it aborts.
    */
-  get(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer>;
+  get(url: URL, headers: Headings, signal: AbortSignal): Promise<Answer>;
 }
 
 export function createTransport(policy: PlainHttpPolicy, limits: TransportLimits = TRANSPORT_LIMITS): Transport {
-  const attempt = (url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal) =>
+  const attempt = (url: URL, headers: Headings, signal: AbortSignal) =>
     follow(url, headers, { policy, limits, signal });
   return {
     async get(url, headers, signal) {
@@ -73,27 +76,35 @@ interface Attempt {
   readonly signal: AbortSignal;
 }
 
-async function follow(start: URL, headers: Readonly<Record<string, string>>, attempt: Attempt): Promise<Answer> {
+/** Once another origin has had a say in where to go, the credentials stay behind, even on the way back. */
+async function follow(start: URL, headers: Headings, attempt: Attempt): Promise<Answer> {
   let url = start;
+  let sent = headers;
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-    if (!attempt.policy.allows(url)) throw unreachable(url, new Error("plain HTTP is not allowed for this host"));
-    const answer = await ask(url, url.origin === start.origin ? headers : withoutCredentials(headers), attempt);
+    if (!attempt.policy.allows(url, start))
+      throw unreachable(url, new Error("plain HTTP is not allowed for this host"));
+    const answer = await ask(url, sent, attempt);
     const location = answer.headers.get("location");
     if (!REDIRECTS.includes(answer.status) || location === null || !URL.canParse(location, url)) return answer;
     await answer.discard();
     url = new URL(location, url);
+    if (url.origin !== start.origin) sent = withoutCredentials(headers);
   }
   throw unreachable(start, new Error(`more than ${MAX_REDIRECTS} redirects`));
 }
 
-function withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => name.toLowerCase() !== "authorization"));
+function withoutCredentials(headers: Headings): Headings {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== "authorization"));
 }
 
 /** Content is asked for as it is: its digest is that of the bytes in the registry, not of a coding on the way. */
-async function ask(url: URL, headers: Readonly<Record<string, string>>, { limits, signal }: Attempt): Promise<Answer> {
+async function ask(url: URL, headers: Headings, { limits, signal }: Attempt): Promise<Answer> {
   const watchdog = new Watchdog(signal);
-  const init = { headers: { "accept-encoding": "identity", ...headers }, redirect: "manual", signal: watchdog.signal } as const;
+  const init = {
+    headers: { "accept-encoding": "identity", ...headers },
+    redirect: "manual",
+    signal: watchdog.signal,
+  } as const;
   watchdog.allow(limits.requestMs);
   try {
     return answerOf(url, await fetch(url, init), { limits, signal, watchdog });

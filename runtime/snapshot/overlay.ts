@@ -1,16 +1,16 @@
-// The root file system of a run, as a value: which layers lie below, how large the writable layer on top may grow.
-// Nothing is mounted here: that is done in one place, by the sandbox's supervisor, in a mount namespace of its own.
+// What to mount for a sandbox, as a value. The mount itself is made elsewhere: in the sandbox's own mount namespace.
 
 import type { Image } from "../image/image.ts";
 
+/** A writable view of an image: the layers below, and a size-limited tmpfs for what the run writes. */
 export interface OverlaySnapshot {
   readonly kind: "overlay";
-  /** Absolute directories, the topmost first, as overlayfs' `lowerdir` wants them. Never empty. */
+  /** Absolute directories, the top one first, as overlayfs' `lowerdir` wants them. At least one. */
   readonly lower: readonly string[];
-  /** Bounds the writable layer, which lives as long as the run. */
+  /** The most that the run may write. */
   readonly sizeBytes: number;
 }
 
-export function overlaySnapshot(image: Image, sizeBytes: number): OverlaySnapshot {
-  return { kind: "overlay", lower: image.layers.toReversed(), sizeBytes };
+export function overlaySnapshot(image: Image, options: { sizeBytes: number }): OverlaySnapshot {
+  return { kind: "overlay", lower: image.layers.toReversed(), sizeBytes: options.sizeBytes };
 }

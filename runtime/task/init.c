@@ -5,7 +5,9 @@
 // the image can lead nowhere else: look up the user, make the working directory, find the program on PATH. Then it
 // starts the program, reaps orphans, and passes signals on. When the program ends it ends, and the kernel ends the rest.
 //
-//   mayfly-init USER WORKDIR PROGRAM [ARG...]        USER may be "", for root
+//   mayfly-init USER WORKDIR HOME PROGRAM [ARG...]
+//
+//   USER  as a Dockerfile's; "" is root      HOME  "user" to set it from the image's passwd, "kept" to leave it
 //
 // Why not let the program be PID 1: the kernel ignores signals to PID 1 that it does not handle, so SIGTERM would not
 // end a plain `sleep`, and a program that crashes by abort() would seem to exit well.
@@ -243,11 +245,12 @@ int main(int argc, char *argv[]) {
     prctl(PR_SET_DUMPABLE, 0);
     // The shim is the parent. If it is killed, nobody is left to keep the deadline, so the container ends with it.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (argc < 4 || fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC)) return EXIT_NOT_EXECUTABLE;
+    if (argc < 5 || fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC)) return EXIT_NOT_EXECUTABLE;
 
     static struct account account;
     find_account(argv[1], &account);
-    if (!getenv("HOME")) setenv("HOME", account.home, 1);
+    // The OCI runtime sets HOME to its own user's, which is always root, so its presence says nothing.
+    if (strcmp(argv[3], "user") == 0) setenv("HOME", account.home, 1);
     enter_workdir(argv[2]);
 
     sigset_t all;
@@ -257,11 +260,11 @@ int main(int argc, char *argv[]) {
     if (pipe2(status_pipe, O_CLOEXEC)) give_up(REPORT_NO_SETUP, errno, "pipe");
     pid_t program = fork();
     if (program < 0) give_up(REPORT_NO_SETUP, errno, "fork");
-    if (program == 0) run_program(&account, argv + 3, status_pipe[1]);
+    if (program == 0) run_program(&account, argv + 4, status_pipe[1]);
     close(status_pipe[1]);
 
     int error = exec_error(status_pipe[0]);
-    if (error) give_up(REPORT_NO_EXEC, error, argv[3]);
+    if (error) give_up(REPORT_NO_EXEC, error, argv[4]);
     report(REPORT_STARTED, 0);
     // Only the program is to hold its streams open.
     for (int fd = 0; fd <= 2; fd++) close(fd);

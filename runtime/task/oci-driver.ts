@@ -62,13 +62,16 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
 
   function shimArguments(bundle: string, spec: SandboxSpec): [string, ...string[]] {
     const { shim, runtime, init, mountpoint, uidBase } = options;
-    const snapshot = overlaySnapshot(spec.image, spec.limits.diskBytes);
+    const snapshot = overlaySnapshot(spec.image, { sizeBytes: spec.limits.diskBytes });
     const sizes = [String(snapshot.sizeBytes), String(uidBase), String(spec.deadlineMs)];
     return [shim, runtime, runtimeRoot, spec.id, bundle, init, mountpoint, ...sizes, ...snapshot.lower];
   }
 
   async function removeLeftovers(): Promise<string[]> {
-    const known = await Promise.all([readdir(bundles).catch(() => []), listCgroups(options.layout, options.cgroupParent)]);
+    const known = await Promise.all([
+      readdir(bundles).catch(() => []),
+      listCgroups(options.layout, options.cgroupParent),
+    ]);
     const ids = [...new Set(known.flat())];
     await Promise.all(ids.map(removeLeftover));
     await rm(runtimeRoot, { recursive: true, force: true });
@@ -77,7 +80,9 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
 
   async function removeLeftover(id: string): Promise<void> {
     // The runtime's own record may be missing or half written; what counts is that the cgroup is empty and gone.
-    await finished(startProcess([options.runtime, "--root", runtimeRoot, "delete", "--force", id], { stdio: "ignore" }));
+    await finished(
+      startProcess([options.runtime, "--root", runtimeRoot, "delete", "--force", id], { stdio: "ignore" }),
+    );
     await removeCgroup(options.layout, cgroupOf(id));
     await rm(join(bundles, id), { recursive: true, force: true });
   }

@@ -26,7 +26,6 @@ export class OciSandbox implements Sandbox {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  readonly phases = { prepare: 0, start: 0 };
   readonly ended: Promise<SandboxEnd>;
   /** Resolves when the program has been started or has ended; rejects with why it was not. */
   readonly opened: Promise<void>;
@@ -34,7 +33,8 @@ export class OciSandbox implements Sandbox {
   readonly #shim: ShimProcess;
   readonly #opened = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<SandboxEnd>();
-  readonly #birthMs = monotonicMs();
+  #createdAtMs = 0;
+  #startedAtMs: number | undefined;
   #over = false;
   #closing: Promise<void> | undefined;
 
@@ -46,6 +46,14 @@ export class OciSandbox implements Sandbox {
     this.opened.catch(() => {});
     this.#shim = new ShimProcess(options.argv, (event) => this.#on(event));
     ({ stdin: this.stdin, stdout: this.stdout, stderr: this.stderr } = this.#shim);
+  }
+
+  get programStarted(): boolean {
+    return this.#startedAtMs !== undefined;
+  }
+
+  get startMs(): number {
+    return this.#startedAtMs === undefined ? 0 : this.#startedAtMs - this.#createdAtMs;
   }
 
   extend(ms: number): void {
@@ -68,10 +76,10 @@ export class OciSandbox implements Sandbox {
   #on(event: ShimEvent): void {
     switch (event.kind) {
       case "created":
-        this.phases.prepare = monotonicMs() - this.#birthMs;
+        this.#createdAtMs = monotonicMs();
         return;
       case "started":
-        this.phases.start = monotonicMs() - this.#birthMs - this.phases.prepare;
+        this.#startedAtMs = monotonicMs();
         return this.#opened.resolve();
       case "ended":
         this.#over = true;

@@ -48,7 +48,9 @@ export interface Usage {
 }
 
 /** How the program ended, as wait(2) has it. */
-export type ProcessEnd = { readonly kind: "exited"; readonly exitCode: number } | { readonly kind: "signaled"; readonly signal: NodeJS.Signals };
+export type ProcessEnd =
+  | { readonly kind: "exited"; readonly exitCode: number }
+  | { readonly kind: "signaled"; readonly signal: NodeJS.Signals };
 
 export interface SandboxEnd {
   readonly process: ProcessEnd;
@@ -61,8 +63,10 @@ export interface Sandbox {
   /** Ends when every process that held the stream is gone. Reading slowly slows the program and nothing else. */
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** Milliseconds to make the container, and to start the program in it. */
-  readonly phases: { readonly prepare: number; readonly start: number };
+  /** False if there was nothing to execute: the program does not exist in the image, or is none. Then it has ended already. */
+  readonly programStarted: boolean;
+  /** Of the time that `open` took, the part from the finished container to the program's first instruction. */
+  readonly startMs: number;
   /** Rejects with `host_unavailable` only if the sandbox's supervisor was lost, in which case the container is dead too. */
   readonly ended: Promise<SandboxEnd>;
   /** The sandbox lives for `ms` more from now, instead of what was set before. */

@@ -51,7 +51,12 @@ export class ShimProcess {
   /** `onEvent` hears every line in order, then `gone`. */
   constructor(argv: readonly [string, ...string[]], onEvent: (event: ShimEvent) => void) {
     this.#child = startProcess(argv, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
-    [this.stdin, this.stdout, this.stderr, this.#control] = this.#child.stdio as unknown as [Writable, Readable, Readable, Duplex];
+    [this.stdin, this.stdout, this.stderr, this.#control] = this.#child.stdio as unknown as [
+      Writable,
+      Readable,
+      Readable,
+      Duplex,
+    ];
     // The shim may be gone at any moment: `gone` tells that, and a broken pipe adds nothing to it.
     for (const stream of [this.stdin, this.stdout, this.stderr, this.#control]) stream.on("error", () => {});
     this.#control.setEncoding("utf8");
@@ -82,4 +87,3 @@ export class ShimProcess {
     for (const line of lines) onEvent(parseShimLine(line));
   }
 }
-

@@ -1,0 +1,81 @@
+// `mayfly run` without -d: the run's life beside this process', and the one exit code that comes of it.
+
+import type { Client, Run, RunRequest } from "./client.ts";
+import { conclude, EXIT } from "./exit-codes.ts";
+import { cancelOnSignal } from "./interrupt.ts";
+import { type Io, note, printJson } from "./io.ts";
+import { printRun } from "./print-run.ts";
+import { ReaderGone } from "./sink.ts";
+import { feedStdin } from "./stdin.ts";
+
+export interface Attachment {
+  readonly client: Client;
+  readonly io: Io;
+  /** The finished run as one JSON document on stdout, with its output in it, instead of the output itself. */
+  readonly json: boolean;
+}
+
+/** Resolves to the exit code when the run has ended. Throws what kept it from being seen to its end. */
+export async function attach(request: RunRequest, attachment: Attachment): Promise<number> {
+  const { client, io } = attachment;
+  const interrupts = cancelOnSignal(io, (id) => client.cancelRun(id));
+  try {
+    const run = await client.createRun(request);
+    interrupts.watch(run.id);
+    const feeding = request.stdin === undefined ? undefined : startFeeding(run.id, attachment);
+    try {
+      return await (attachment.json ? awaitAsJson(run, attachment) : awaitLive(run, attachment));
+    } finally {
+      await feeding?.stop();
+    }
+  } finally {
+    interrupts.stop();
+  }
+}
+
+async function awaitLive({ id }: Run, { client, io }: Attachment): Promise<number> {
+  try {
+    const { exitCode, message } = conclude((await printRun(id, { client, io })).outcome);
+    if (message !== undefined) await note(io, message);
+    return exitCode;
+  } catch (error) {
+    if (error instanceof ReaderGone) {
+      // A local program would have ended by SIGPIPE.
+      await cancelQuietly(client, id);
+    } else {
+      await note(io, `lost sight of ${id}, which may still go on: see 'mayfly logs -f ${id}'`);
+    }
+    throw error;
+  }
+}
+
+async function awaitAsJson({ id }: Run, { client, io }: Attachment): Promise<number> {
+  const run = await client.waitRun(id);
+  await printJson(io, run);
+  return run.outcome === undefined ? EXIT.runFailed : conclude(run.outcome).exitCode;
+}
+
+/**
+ * The program would take input that broke off for all there is, so a failure to send it cancels the run.
+ * `stop` resolves when nothing is sent any more, and throws that failure.
+ */
+function startFeeding(id: string, { client, io }: Attachment): { stop(): Promise<void> } {
+  const leaving = new AbortController();
+  let failure: { error: unknown } | undefined;
+  const feeding = feedStdin(client, id, io.stdin(), leaving.signal).catch(async (error) => {
+    failure = { error };
+    await cancelQuietly(client, id);
+  });
+  return {
+    async stop() {
+      leaving.abort();
+      await feeding;
+      if (failure) throw failure.error;
+    },
+  };
+}
+
+/** For when another error is already to be told: the run's own clocks end it if this does not. */
+async function cancelQuietly(client: Client, id: string): Promise<void> {
+  await client.cancelRun(id).catch(() => undefined);
+}

@@ -1,0 +1,141 @@
+// A typed client of the gateway's HTTP API: what the `mayfly` command is built on, and the library face of the package.
+//
+//   const mayfly = createClient({ url: "http://127.0.0.1:8080" });
+//   const run = await mayfly.createRun({ image: "busybox", command: ["echo", "hello"] });
+//   for await (const event of mayfly.followRun(run.id)) { … }
+
+import { setTimeout as delay } from "node:timers/promises";
+import { monotonicMs } from "../core/clock.ts";
+import type { Run, RunRequest, RunState } from "../core/run.ts";
+import { parseRun, parseRunPage, type RunPage } from "./answers.ts";
+import { unreachable } from "./client-error.ts";
+import { type FollowOptions, followRun } from "./follow.ts";
+import { type ClientOptions, createSend, readJson, type Send } from "./http.ts";
+import { createPatience } from "./patience.ts";
+import type { RunEvent, StreamName } from "./run-event.ts";
+
+export type { Outcome, Receipt, Run, RunRequest, RunState } from "../core/run.ts";
+export type { RunPage } from "./answers.ts";
+export { ClientError, type FieldProblem, isClientError } from "./client-error.ts";
+export type { FollowOptions } from "./follow.ts";
+export type { ClientOptions } from "./http.ts";
+export type { EndEvent, OutputEvent, RunEvent, StateEvent, StreamName } from "./run-event.ts";
+
+/** The most that one `sendStdin` should carry: a quarter of what the gateway takes in one body. */
+export const STDIN_CHUNK_BYTES = 256 * 1024;
+
+/** Long-polls last this long, well below the 5 minutes after which `fetch` itself gives up waiting for an answer. */
+const WAIT_SECONDS = 30;
+/** A gateway that answers a long-poll at once with an unfinished run is not asked again before this. */
+const MIN_POLL_MS = 500;
+const WAIT_RETRIES = 8;
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface WaitOptions extends CallOptions {
+  /** How long the answer may take, at most 300, for the run to finish before it. */
+  readonly waitSeconds?: number | undefined;
+}
+
+export interface ListOptions extends CallOptions {
+  readonly state?: RunState | undefined;
+  readonly limit?: number | undefined;
+  readonly cursor?: string | undefined;
+}
+
+/** Safe to use concurrently; holds nothing to close. Every method throws ClientError, or the reason of an aborted signal. */
+export interface Client {
+  /** Accepted once it resolves. Never sent twice: after `gateway_unreachable` the run may have been accepted or not. */
+  createRun(request: RunRequest, options?: WaitOptions): Promise<Run>;
+  /** The run as it is, or as it is when `waitSeconds` are over or it has finished. */
+  getRun(id: string, options?: WaitOptions): Promise<Run>;
+  /** Resolves when the run has finished, however long that takes. */
+  waitRun(id: string, options?: CallOptions): Promise<Run>;
+  listRuns(options?: ListOptions): Promise<RunPage>;
+  /** Safe to repeat. The run has ended only once its state says so. */
+  cancelRun(id: string, options?: CallOptions): Promise<Run>;
+  /** Appends to the stdin of a run that was made with `stdin: {stream: true}`. Order is the caller's: one call at a time. */
+  sendStdin(id: string, bytes: Uint8Array<ArrayBuffer>, options?: CallOptions & { close?: boolean }): Promise<void>;
+  /** The bytes of one stream that are kept so far. */
+  readOutput(id: string, stream: StreamName, options?: CallOptions): Promise<Uint8Array<ArrayBuffer>>;
+  /** See follow.ts: all events once and in order, whatever happens to connections. */
+  followRun(id: string, options?: FollowOptions): AsyncGenerator<RunEvent, void>;
+}
+
+/** Constructing it connects to nothing. Throws TypeError if `url` is not a URL. */
+export function createClient(options: ClientOptions): Client {
+  new URL(options.url);
+  const send = createSend(options);
+  const getRun: Client["getRun"] = async (id, wait = {}) =>
+    parseRun(
+      await readJson(await send({ method: "GET", path: runPath(id), headers: prefer(wait), signal: wait.signal })),
+    );
+  return {
+    createRun: (request, wait = {}) => createRun(send, request, wait),
+    getRun,
+    waitRun: (id, { signal } = {}) => waitRun(getRun, id, signal),
+    listRuns: async ({ signal, ...query } = {}) =>
+      parseRunPage(await readJson(await send({ method: "GET", path: "/v1/runs", query, signal }))),
+    cancelRun: async (id, { signal } = {}) =>
+      parseRun(await readJson(await send({ method: "POST", path: runPath(id, "/cancel"), signal }))),
+    sendStdin: (id, bytes, stdin = {}) => sendStdin(send, id, { ...stdin, bytes }),
+    readOutput: (id, stream, { signal } = {}) => readOutput(send, runPath(id, `/output/${stream}`), signal),
+    followRun: (id, follow) => followRun(send, id, follow),
+  };
+}
+
+async function createRun(send: Send, request: RunRequest, wait: WaitOptions): Promise<Run> {
+  const headers = { "content-type": "application/json", ...prefer(wait) };
+  const body = JSON.stringify(request);
+  return parseRun(await readJson(await send({ method: "POST", path: "/v1/runs", headers, body, signal: wait.signal })));
+}
+
+async function waitRun(getRun: Client["getRun"], id: string, signal: AbortSignal | undefined): Promise<Run> {
+  const patience = createPatience({ limit: WAIT_RETRIES, signal });
+  for (;;) {
+    const askedAt = monotonicMs();
+    try {
+      const run = await getRun(id, { waitSeconds: WAIT_SECONDS, signal });
+      if (run.state === "finished") return run;
+      patience.progress();
+      await pause(MIN_POLL_MS - (monotonicMs() - askedAt), signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      await patience.afterFailure(error);
+    }
+  }
+}
+
+async function sendStdin(
+  send: Send,
+  id: string,
+  { bytes, close = false, signal }: CallOptions & { bytes: Uint8Array<ArrayBuffer>; close?: boolean },
+): Promise<void> {
+  const headers = { "content-type": "application/octet-stream" };
+  const query = { close: close ? "true" : undefined };
+  const response = await send({ method: "POST", path: runPath(id, "/stdin"), query, headers, body: bytes, signal });
+  await response.body?.cancel();
+}
+
+async function readOutput(send: Send, path: string, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await send({ method: "GET", path, headers: { accept: "application/octet-stream" }, signal });
+  try {
+    return new Uint8Array(await response.arrayBuffer());
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw unreachable(response.url, error);
+  }
+}
+
+const runPath = (id: string, rest = ""): string => `/v1/runs/${encodeURIComponent(id)}${rest}`;
+
+/** RFC 7240, section 4.3. */
+function prefer({ waitSeconds }: WaitOptions): Record<string, string> {
+  return waitSeconds === undefined ? {} : { prefer: `wait=${waitSeconds}` };
+}
+
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  if (ms > 0) await delay(ms, undefined, signal ? { signal } : undefined);
+}

@@ -1,0 +1,104 @@
+// mayfly ps: a list of runs, newest first.
+
+import { RunState } from "../../core/run.ts";
+import type { Client, Outcome, Run } from "../client.ts";
+import { defineCommand } from "../command.ts";
+import { EXIT } from "../exit-codes.ts";
+import { note, printJson } from "../io.ts";
+import { alignColumns, formatAge } from "../table.ts";
+import { UsageError } from "../usage-error.ts";
+
+/** What `-n` is without being given, what it may be at most, and how many runs one request asks for. */
+const DEFAULT_ROWS = 100;
+const MAX_ROWS = 10_000;
+const PAGE = 100;
+
+/** In this order a run that moves on while they are listed is seen twice rather than never. */
+const UNFINISHED: readonly RunState[] = ["queued", "starting", "running"];
+
+export const ps = defineCommand({
+  name: "ps",
+  synopsis: "",
+  says: "Lists runs, newest first: those that are not finished, unless told otherwise.",
+  flags: {
+    all: { short: "a", says: "Finished ones too." },
+    state: { value: "STATE", says: `Only those that are ${RunState.options.join(", ")}.` },
+    number: { short: "n", value: "NUMBER", says: `At most so many; ${DEFAULT_ROWS} otherwise.` },
+  },
+  operands: { min: 0, max: 0 },
+  examples: ["mayfly ps", "mayfly ps -a -n 20", "mayfly ps --state running --json | jq -r .id"],
+  execute: async ({ flags, json, io, client }) => {
+    const rows = readNumber(flags.number);
+    const states = statesOf(flags);
+    const lists: Run[][] = [];
+    for (const state of states) lists.push(await listUpTo(client, state, rows + 1));
+    const runs = newestFirst(lists.flat());
+    const shown = runs.slice(0, rows);
+    if (json) for (const run of shown) await printJson(io, run);
+    else await io.stdout.write(`${table(shown, Date.now()).join("\n")}\n`);
+    if (!json && runs.length > rows) await note(io, `there are more than these ${rows}; -n NUMBER shows more`);
+    return EXIT.ok;
+  },
+});
+
+function statesOf({ all, state }: { all: boolean; state: string | undefined }): readonly (RunState | undefined)[] {
+  if (state === undefined) return all ? [undefined] : UNFINISHED;
+  const known = RunState.options.find((option) => option === state);
+  if (known === undefined)
+    throw new UsageError(`--state ${JSON.stringify(state)} is not one of ${RunState.options.join(", ")}`);
+  return [known];
+}
+
+function readNumber(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_ROWS;
+  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (number >= 1 && number <= MAX_ROWS) return number;
+  throw new UsageError(`--number ${JSON.stringify(text)} is not a whole number from 1 to ${MAX_ROWS}`);
+}
+
+async function listUpTo(client: Client, state: RunState | undefined, count: number): Promise<Run[]> {
+  const runs: Run[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await client.listRuns({ state, limit: Math.min(PAGE, count - runs.length), cursor });
+    runs.push(...page.runs);
+    cursor = page.next;
+  } while (cursor !== undefined && runs.length < count);
+  return runs;
+}
+
+/** Ids sort by the moment they were made. Of a run that was seen twice the later sight counts. */
+function newestFirst(runs: readonly Run[]): Run[] {
+  const byId = new Map(runs.map((run) => [run.id, run]));
+  return [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
+}
+
+export function table(runs: readonly Run[], nowMs: number): string[] {
+  const rows = runs.map((run) => [
+    run.id,
+    run.image,
+    run.cancelRequested && run.state !== "finished" ? `${run.state}, cancelling` : run.state,
+    run.outcome ? outcomeText(run.outcome) : "-",
+    formatAge(nowMs - Date.parse(run.createdAt)),
+    run.startedAt ? formatAge(timeOf(run.finishedAt, nowMs) - Date.parse(run.startedAt)) : "-",
+    String(run.attempt),
+  ]);
+  return alignColumns([["ID", "IMAGE", "STATE", "OUTCOME", "AGE", "RAN", "ATTEMPT"], ...rows]);
+}
+
+function timeOf(rfc3339: string | undefined, otherwiseMs: number): number {
+  return rfc3339 === undefined ? otherwiseMs : Date.parse(rfc3339);
+}
+
+function outcomeText(outcome: Outcome): string {
+  const facts: Record<Outcome["kind"], string> = {
+    exited: outcome.kind === "exited" ? ` ${outcome.exitCode}` : "",
+    signaled: outcome.kind === "signaled" ? ` ${outcome.signal}` : "",
+    timed_out: outcome.kind === "timed_out" ? ` (${outcome.clock})` : "",
+    oom_killed: "",
+    cancelled: "",
+    lost: "",
+    rejected: outcome.kind === "rejected" ? ` ${outcome.code}` : "",
+  };
+  return outcome.kind + facts[outcome.kind];
+}

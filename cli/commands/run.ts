@@ -1,0 +1,38 @@
+// mayfly run: one command in one fresh container.
+
+import { attach } from "../attach.ts";
+import { defineCommand } from "../command.ts";
+import { EXIT } from "../exit-codes.ts";
+import { printJson } from "../io.ts";
+import { ABSENT_RUN_FLAGS, RUN_FLAGS } from "../run-flags.ts";
+import { buildRequest } from "../run-request.ts";
+
+export const run = defineCommand({
+  name: "run",
+  synopsis: "IMAGE [COMMAND...]",
+  says: "Runs a command in a fresh container, and exits as it does.",
+  flags: RUN_FLAGS,
+  absent: ABSENT_RUN_FLAGS,
+  stopAtOperand: true,
+  operands: { min: 1, max: Number.POSITIVE_INFINITY },
+  usageExit: EXIT.runFailed,
+  failureExit: EXIT.runFailed,
+  notes: [
+    "Flags end at IMAGE: what follows it is the program's.",
+    "Exit code: the program's own; 128 + N if signal N ended it; 124 timed out; 125 Mayfly failed;\n130 cancelled; 137 out of memory. Ctrl-C cancels the run, twice leaves at once.",
+  ],
+  examples: [
+    "mayfly run busybox echo hello",
+    "mayfly run -e GREETING=hello -m 64m --timeout 10s busybox sh -c 'echo $GREETING'",
+    "mayfly run -i busybox wc -c < file",
+    "id=$(mayfly run -d busybox sleep 30); mayfly wait $id",
+    "mayfly run --json busybox id | jq .outcome",
+  ],
+  execute: async ({ flags, operands, json, io, client }) => {
+    const request = buildRequest(flags, operands, io);
+    if (!flags.detach) return attach(request, { client, io, json });
+    const accepted = await client.createRun(request);
+    await (json ? printJson(io, accepted) : io.stdout.write(`${accepted.id}\n`));
+    return EXIT.ok;
+  },
+});

@@ -1,0 +1,41 @@
+// All that a command has of the process it runs in. main.ts makes the real one; tests make their own.
+
+import type { Readable } from "node:stream";
+import type { Env } from "./environment.ts";
+import { ReaderGone, type Sink } from "./sink.ts";
+
+export interface Io {
+  readonly env: Env;
+  /** A function, since merely looking at a process' stdin opens it. */
+  readonly stdin: () => Readable;
+  readonly stdout: Sink;
+  readonly stderr: Sink;
+  readonly fetch: typeof globalThis.fetch;
+  /** The text of a file; throws Node's error. */
+  readonly readFile: (path: string) => string;
+  readonly version: () => string;
+  /** Has SIGINT, SIGTERM and SIGHUP told to the listener instead of ending the process, until the returned function is called. */
+  readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
+  /** Ends the process at once, whatever is under way. */
+  readonly exitNow: (exitCode: number) => void;
+}
+
+/** A line for the person at the terminal. Nobody may be there, and that changes nothing. */
+export const note = (io: Pick<Io, "stderr">, message: string): Promise<void> => tell(io, `mayfly: ${message}\n`);
+
+/** The same for a program: an error with `--json`. */
+export const noteJson = (io: Pick<Io, "stderr">, value: unknown): Promise<void> =>
+  tell(io, `${JSON.stringify(value)}\n`);
+
+/** One JSON document on one line: what `--json` prints, for each thing it tells of. */
+export async function printJson(io: Pick<Io, "stdout">, value: unknown): Promise<void> {
+  await io.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+async function tell(io: Pick<Io, "stderr">, text: string): Promise<void> {
+  try {
+    await io.stderr.write(text);
+  } catch (error) {
+    if (!(error instanceof ReaderGone)) throw error;
+  }
+}

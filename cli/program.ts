@@ -1,0 +1,58 @@
+// The `mayfly` command as a function: arguments and a process' surroundings in, an exit code out.
+
+import { type Command, GLOBAL_FLAGS } from "./command.ts";
+import { cancel } from "./commands/cancel.ts";
+import { inspect } from "./commands/inspect.ts";
+import { logs } from "./commands/logs.ts";
+import { ps } from "./commands/ps.ts";
+import { run } from "./commands/run.ts";
+import { wait } from "./commands/wait.ts";
+import { EXIT } from "./exit-codes.ts";
+import { type FlagTable, parseFlags } from "./flags.ts";
+import { programHelp } from "./help.ts";
+import { type Io, printJson } from "./io.ts";
+import { nearest } from "./nearest.ts";
+import { report } from "./report.ts";
+import { UsageError } from "./usage-error.ts";
+
+export const COMMANDS: readonly Command[] = [run, ps, inspect, logs, wait, cancel];
+
+const PROGRAM_FLAGS = { ...GLOBAL_FLAGS, version: { says: "Show the version." } } as const satisfies FlagTable;
+
+/** Never throws. Whatever it has to say has been written by the time it resolves. */
+export async function program(args: readonly string[], io: Io): Promise<number> {
+  try {
+    return await dispatch(args, io);
+  } catch (error) {
+    const json = args.includes("--json");
+    return report(error, { io, json, usageExit: EXIT.usage, failureExit: EXIT.failed, helpOf: "mayfly" });
+  }
+}
+
+async function dispatch(args: readonly string[], io: Io): Promise<number> {
+  const { flags, operands } = parseFlags(args, PROGRAM_FLAGS, { stopAtOperand: true });
+  const [name, ...rest] = operands;
+  if (flags.version) return printVersion(io, flags.json);
+  if (name === "help" && rest[0] !== undefined) return findCommand(rest[0]).run(["--help"], flags, io);
+  if (name === "help" || (name === undefined && flags.help)) return printHelp(io);
+  if (name === undefined) throw new UsageError(`a COMMAND is needed: ${COMMANDS.map((each) => each.name).join(", ")}`);
+  return findCommand(name).run(rest, flags, io);
+}
+
+function findCommand(name: string): Command {
+  const found = COMMANDS.find((command) => command.name === name);
+  if (found) return found;
+  const near = nearest(name, [...COMMANDS.map((command) => command.name), "help"]);
+  const advice = near === undefined ? "" : `; did you mean ${near}?`;
+  throw new UsageError(`there is no command ${JSON.stringify(name)}${advice}`);
+}
+
+async function printVersion(io: Io, json: boolean): Promise<number> {
+  await (json ? printJson(io, { version: io.version() }) : io.stdout.write(`mayfly ${io.version()}\n`));
+  return EXIT.ok;
+}
+
+async function printHelp(io: Io): Promise<number> {
+  await io.stdout.write(programHelp(COMMANDS, PROGRAM_FLAGS));
+  return EXIT.ok;
+}

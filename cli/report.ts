@@ -1,0 +1,67 @@
+// How a command tells that it failed: lines for people, or one JSON document with `--json`. Both go to stderr.
+
+import { isMayflyError } from "../core/errors.ts";
+import { formatDuration } from "../core/units.ts";
+import { type ClientError, type FieldProblem, isClientError } from "./client-error.ts";
+import { EXIT } from "./exit-codes.ts";
+import { type Io, note, noteJson } from "./io.ts";
+import { ReaderGone } from "./sink.ts";
+import { UsageError } from "./usage-error.ts";
+
+export interface ReportOptions {
+  readonly io: Io;
+  readonly json: boolean;
+  /** Exit code for a wrong command line. */
+  readonly usageExit: number;
+  /** Exit code for everything else. */
+  readonly failureExit: number;
+  /** Where help is, such as `mayfly run`. */
+  readonly helpOf: string;
+}
+
+/** What `--json` prints, under `error`. */
+export interface ErrorDocument {
+  readonly code: string;
+  readonly reason: string;
+  readonly message: string;
+  readonly status?: number | undefined;
+  readonly errors?: readonly FieldProblem[];
+}
+
+/** Tells of anything thrown, and returns the exit code that it means. */
+export async function report(error: unknown, options: ReportOptions): Promise<number> {
+  if (error instanceof ReaderGone) return EXIT.readerGone;
+  const isUsage = error instanceof UsageError;
+  if (options.json) await noteJson(options.io, { error: describe(error) });
+  else await note(options.io, explain(error, options));
+  return isUsage ? options.usageExit : options.failureExit;
+}
+
+export function describe(error: unknown): ErrorDocument {
+  if (error instanceof UsageError) return { code: "invalid_argument", reason: "usage", message: error.message };
+  if (isClientError(error)) {
+    const { code, reason, status, detail, errors } = error;
+    return { code, reason, status, message: detail, ...(errors.length > 0 ? { errors } : {}) };
+  }
+  if (isMayflyError(error)) return { code: error.code, reason: error.reason, message: error.message };
+  return { code: "internal", reason: "bug", message: error instanceof Error ? error.message : String(error) };
+}
+
+function explain(error: unknown, { helpOf }: ReportOptions): string {
+  if (error instanceof UsageError) return `${indent(error.message)}\nSee '${helpOf} --help'.`;
+  if (isClientError(error)) return explainRefusal(error);
+  return indent(describe(error).message);
+}
+
+function explainRefusal(error: ClientError): string {
+  const lines = [`${error.detail} (${error.reason})`];
+  for (const { field, message } of error.errors) lines.push(`  ${field}: ${message}`);
+  if (error.retryAfterMs !== undefined) lines.push(`  try again in ${formatDuration(error.retryAfterMs)}`);
+  if (error.reason === "gateway_unreachable") lines.push("  --url or MAYFLY_URL say where the gateway is");
+  if (error.code === "unauthenticated") lines.push("  MAYFLY_API_KEY_FILE or MAYFLY_API_KEY give the key");
+  return lines.join("\n");
+}
+
+function indent(text: string): string {
+  return text.replaceAll("\n", "\n  ");
+}

@@ -1,0 +1,69 @@
+// The flags of `mayfly run`: named as docker's where docker has the thing, and as the API's fields where it has not.
+
+import type { FlagTable } from "./flags.ts";
+
+export const RUN_FLAGS = {
+  cpus: { value: "NUMBER", says: "CPUs' worth of time, such as 0.5." },
+  detach: { short: "d", says: "Print the run's id and return; it goes on without you." },
+  disk: { value: "SIZE", says: "Bytes it may write to its files; held in memory." },
+  entrypoint: { value: "PROGRAM", says: "Instead of the image's entrypoint; drops its command." },
+  env: { short: "e", value: "NAME[=VALUE]", many: true, says: "Set a variable, or pass on your own." },
+  "env-file": { value: "FILE", many: true, says: "Set the variables of a file, a line each." },
+  grace: { value: "DURATION", says: "From SIGTERM to SIGKILL, such as 10s." },
+  interactive: { short: "i", says: "Send your stdin to the program, as it comes." },
+  label: { short: "l", value: "NAME[=VALUE]", many: true, says: "Words of your own, kept with the run." },
+  memory: { short: "m", value: "SIZE", says: "Memory, such as 256m or 256MiB." },
+  network: { value: "none", says: "Only none, which is the default." },
+  "output-limit": { value: "SIZE", says: "Bytes kept of each of stdout and stderr." },
+  "pids-limit": { value: "NUMBER", says: "Processes and threads alive at once." },
+  pool: { value: "NAME", says: "The hosts to run on." },
+  priority: { value: "NUMBER", says: "0 is first; a larger number is later." },
+  "queue-timeout": { value: "DURATION", says: "How long it may wait for a host, such as 10m." },
+  retries: { value: "NUMBER", says: "Further attempts if its host is lost." },
+  rm: { says: "Accepted for docker's sake: a container never outlives its run." },
+  timeout: { value: "DURATION", says: "How long the program may run, such as 1m30s." },
+  user: { short: "u", value: "USER[:GROUP]", says: "Name or number, looked up in the image." },
+  workdir: { short: "w", value: "PATH", says: "Working directory; made if the image lacks it." },
+} as const satisfies FlagTable;
+
+/** Flags of `docker run` that are likely to be tried, by name and by letter. */
+export const ABSENT_RUN_FLAGS: Readonly<Record<string, string>> = withLetters({
+  "tty t": "a run has no terminal; -i alone sends it your stdin",
+  "volume v": "a run has no volumes; send input with -i",
+  mount: "a run has no volumes; send input with -i",
+  "publish p": "a run has no network",
+  name: "a run is known by its id; --label NAME=VALUE adds words of yours",
+  privileged: "a run is always confined",
+  pull: "an image is pulled when a host lacks it",
+  "stop-timeout": "use --grace DURATION",
+  "memory-swap": "a run never swaps",
+});
+
+/** Which flag sets a field of the request, for messages. */
+export const FLAG_OF_FIELD: Readonly<Record<string, string>> = {
+  image: "IMAGE",
+  command: "COMMAND",
+  entrypoint: "--entrypoint",
+  env: "--env",
+  workdir: "--workdir",
+  user: "--user",
+  labels: "--label",
+  network: "--network",
+  retries: "--retries",
+  priority: "--priority",
+  pool: "--pool",
+  "limits.cpus": "--cpus",
+  "limits.memory": "--memory",
+  "limits.pids": "--pids-limit",
+  "limits.disk": "--disk",
+  "limits.output": "--output-limit",
+  "timeouts.queue": "--queue-timeout",
+  "timeouts.run": "--timeout",
+  "timeouts.grace": "--grace",
+};
+
+/** `{"tty t": …}` → the same under `tty` and under `t`. */
+function withLetters(table: Readonly<Record<string, string>>): Record<string, string> {
+  const entries = Object.entries(table);
+  return Object.fromEntries(entries.flatMap(([names, says]) => names.split(" ").map((name) => [name, says])));
+}

@@ -1,0 +1,112 @@
+// From the words of `mayfly run` to the request that the API takes. Pure but for the env files, which are handed in.
+
+import { RunRequest } from "../core/run.ts";
+import { DOCKER_SIZE_FORM, parseDockerSize } from "./docker-size.ts";
+import { type Env, readEnvironment } from "./environment.ts";
+import type { Flags } from "./flags.ts";
+import { FLAG_OF_FIELD, type RUN_FLAGS } from "./run-flags.ts";
+import { UsageError } from "./usage-error.ts";
+
+export type RunFlags = Flags<typeof RUN_FLAGS>;
+
+export interface Caller {
+  readonly env: Env;
+  readonly readFile: (path: string) => string;
+}
+
+/** Throws UsageError that names the flag of each problem, so that nothing impossible is sent. */
+export function buildRequest(flags: RunFlags, operands: readonly string[], caller: Caller): RunRequest {
+  const [image, ...command] = operands;
+  if (image === undefined) throw new UsageError("an IMAGE is needed");
+  if (flags.detach && flags.interactive) {
+    throw new UsageError("-d and -i exclude each other: once detached, nobody is left to send the input");
+  }
+  return checkRequest({
+    image,
+    ...programOf(flags.entrypoint, command),
+    env: nonEmpty(readEnvironment(flags.env, readFiles(flags["env-file"], caller), caller.env)),
+    workdir: flags.workdir,
+    user: flags.user,
+    stdin: flags.interactive ? { stream: true } : undefined,
+    limits: nonEmpty(limitsOf(flags)),
+    timeouts: nonEmpty({ queue: flags["queue-timeout"], run: flags.timeout, grace: flags.grace }),
+    network: flags.network,
+    retries: numberOf("--retries", flags.retries),
+    priority: numberOf("--priority", flags.priority),
+    labels: nonEmpty(readLabels(flags.label)),
+    pool: flags.pool,
+  });
+}
+
+/** An empty `--entrypoint` is docker's way to do without the image's: then the command says which program it is. */
+function programOf(entrypoint: string | undefined, command: readonly string[]): object {
+  if (entrypoint !== "") {
+    return { entrypoint: entrypoint === undefined ? undefined : [entrypoint], command: nonEmptyList(command) };
+  }
+  if (command.length === 0) throw new UsageError('--entrypoint "" needs a COMMAND after IMAGE');
+  return { entrypoint: command.slice(0, 1), command: nonEmptyList(command.slice(1)) };
+}
+
+function limitsOf(flags: RunFlags): Record<string, unknown> {
+  return {
+    cpus: numberOf("--cpus", flags.cpus),
+    memory: sizeOf("--memory", flags.memory),
+    pids: numberOf("--pids-limit", flags["pids-limit"]),
+    disk: sizeOf("--disk", flags.disk),
+    output: sizeOf("--output-limit", flags["output-limit"]),
+  };
+}
+
+function readFiles(paths: readonly string[], caller: Caller): { path: string; text: string }[] {
+  return paths.map((path) => {
+    try {
+      return { path, text: caller.readFile(path) };
+    } catch (error) {
+      throw new UsageError(`--env-file ${path}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  });
+}
+
+/** `build=17` or, with an empty value, `nightly`. */
+function readLabels(entries: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    entries.map((entry) => {
+      const equals = entry.indexOf("=");
+      return equals === -1 ? [entry, ""] : [entry.slice(0, equals), entry.slice(equals + 1)];
+    }),
+  );
+}
+
+function numberOf(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d{1,15}(\.\d{1,9})?$/.test(text)) throw new UsageError(`${flag} ${JSON.stringify(text)} is not a number`);
+  return Number(text);
+}
+
+function sizeOf(flag: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const size = parseDockerSize(text);
+  if (size === undefined) throw new UsageError(`${flag} ${JSON.stringify(text)} is not ${DOCKER_SIZE_FORM}`);
+  return size;
+}
+
+function checkRequest(draft: Record<string, unknown>): RunRequest {
+  const checked = RunRequest.safeParse(JSON.parse(JSON.stringify(draft)));
+  if (checked.success) return checked.data;
+  const problems = checked.error.issues.map(({ path, message }) => `${flagOf(path.map(String))} ${message}`);
+  throw new UsageError(problems.join("\n"));
+}
+
+/** `["limits", "memory"]` → `--memory`; what is deeper (`["env", "A"]`) is shown after its flag. */
+function flagOf(path: readonly string[]): string {
+  const two = FLAG_OF_FIELD[path.slice(0, 2).join(".")];
+  return two ?? [FLAG_OF_FIELD[path[0] ?? ""] ?? path[0], ...path.slice(1)].join(" ");
+}
+
+function nonEmpty<T extends object>(value: T): T | undefined {
+  return Object.values(value).some((item) => item !== undefined) ? value : undefined;
+}
+
+function nonEmptyList(list: readonly string[]): readonly string[] | undefined {
+  return list.length === 0 ? undefined : list;
+}

@@ -1,0 +1,49 @@
+// A record as its caller sees it.
+
+import { wallTime } from "../core/clock.ts";
+import type { RunRecord } from "../core/record.ts";
+import { PHASES, type Run, type StreamFacts } from "../core/run.ts";
+
+export interface Kept {
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+}
+
+/** Without `kept`, the answer has no output: as in a list. */
+export function toRun(record: RunRecord, kept?: Kept): Run {
+  const { id, state, attempt, request, outcome, receipt } = record;
+  return {
+    id,
+    state,
+    image: request.image,
+    labels: request.labels ?? {},
+    attempt,
+    createdAt: wallTime(record.createdAt),
+    ...(record.startedAt === undefined ? {} : { startedAt: wallTime(record.startedAt) }),
+    ...(record.finishedAt === undefined ? {} : { finishedAt: wallTime(record.finishedAt) }),
+    ...(record.cancelRequested ? { cancelRequested: true } : {}),
+    ...(outcome ? { outcome } : {}),
+    ...(kept && record.stdout ? { stdout: toOutput(record.stdout, kept.stdout) } : {}),
+    ...(kept && record.stderr ? { stderr: toOutput(record.stderr, kept.stderr) } : {}),
+    ...(receipt ? { receipt } : {}),
+  };
+}
+
+/** Text where the bytes are text, else base 64: nothing is lost or replaced either way. */
+function toOutput(facts: StreamFacts, bytes: Buffer): NonNullable<Run["stdout"]> {
+  try {
+    return {
+      ...facts,
+      encoding: "utf8",
+      data: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes),
+    };
+  } catch {
+    return { ...facts, encoding: "base64", data: bytes.toString("base64") };
+  }
+}
+
+/** The phases of a run as a Server-Timing header: `queue;dur=0.9, pull;dur=0.1`. Empty if there are none. */
+export function serverTiming(record: RunRecord): string {
+  const phases = record.receipt?.phases ?? {};
+  return PHASES.flatMap((phase) => (phases[phase] === undefined ? [] : [`${phase};dur=${phases[phase]}`])).join(", ");
+}

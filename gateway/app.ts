@@ -1,0 +1,97 @@
+// The gateway as a function from request to answer. It opens nothing: what it needs is handed in, so that a test can call
+// `app.request` with a store of its own.
+
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { bodyLimit } from "hono/body-limit";
+import { HTTPException } from "hono/http-exception";
+import { requestId } from "hono/request-id";
+import type { ZodError } from "zod";
+import { MayflyError, toMayflyError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import { VERSION } from "../core/version.ts";
+import type { FindTenant } from "./api-keys.ts";
+import type { GatewayEnv } from "./context.ts";
+import type { Dispatcher } from "./dispatch/dispatcher.ts";
+import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
+import { requireJson } from "./middleware/require-json.ts";
+import { wideEvent } from "./middleware/wide-event.ts";
+import { type FieldError, problemResponse, toProblem } from "./problem.ts";
+import { registerDocs } from "./routes/docs.ts";
+import { registerEvents } from "./routes/events.ts";
+import { registerHealth } from "./routes/health.ts";
+import { registerRuns } from "./routes/runs.ts";
+
+export interface AppOptions {
+  readonly dispatcher: Dispatcher;
+  /** Without it every caller on loopback is the default tenant. */
+  readonly findTenant: FindTenant | undefined;
+  readonly maxBodyBytes: number;
+  readonly log: Log;
+}
+
+const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
+
+export function createApp({ dispatcher, findTenant, maxBodyBytes, log }: AppOptions): OpenAPIHono<GatewayEnv> {
+  const app = new OpenAPIHono<GatewayEnv>({
+    defaultHook: (result) => {
+      if (!result.success) return invalid(result.error);
+    },
+  });
+  app.use(requestId());
+  app.use(wideEvent(log));
+  app.use(findTenant ? authenticate(findTenant) : trustLoopback());
+  app.use(requireJson("/v1/runs"));
+  app.use(bodyLimit({ maxSize: maxBodyBytes, onError: () => problemResponse(toProblem(tooLarge(maxBodyBytes))) }));
+
+  registerRuns(app, dispatcher);
+  registerEvents(app, dispatcher, log);
+  registerHealth(app, dispatcher.store);
+  app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
+  const document = () =>
+    app.getOpenAPI31Document({
+      openapi: "3.1.0",
+      info: { title: "Mayfly", version: VERSION, description: DESCRIPTION },
+      security: [{ key: [] }],
+    });
+  registerDocs(app, document);
+
+  app.notFound((c) =>
+    problemResponse(toProblem(new MayflyError("route_not_found", `there is no ${c.req.method} ${c.req.path}`))),
+  );
+  app.onError((thrown, c) => {
+    const error = asMayflyError(thrown);
+    if (error.code === "internal") log.error("request.failed", { id: c.get("requestId"), error, stack: thrown.stack });
+    const field = error.details.field;
+    return problemResponse(
+      toProblem(error, typeof field === "string" ? [{ field, message: error.message }] : undefined),
+    );
+  });
+  return app;
+}
+
+/** What Hono itself refuses is a body that is not JSON. */
+function asMayflyError(thrown: Error): MayflyError {
+  if (!(thrown instanceof HTTPException)) return toMayflyError(thrown);
+  if (thrown.status === 413) return new MayflyError("body_too_large", thrown.message);
+  return new MayflyError(thrown.status < 500 ? "malformed_body" : "bug", thrown.message);
+}
+
+function tooLarge(limit: number): MayflyError {
+  return new MayflyError("body_too_large", `the body is more than ${limit} bytes`, { details: { limit } });
+}
+
+function invalid(error: ZodError): Response {
+  const errors = fieldErrors(error);
+  const detail = errors.map(({ field, message }) => `${field} ${message}`).join("; ");
+  return problemResponse(toProblem(new MayflyError("invalid_field", detail), errors));
+}
+
+/** A path and what is wrong there; an unknown field is named as a field, not as a fault of its parent. */
+function fieldErrors(error: ZodError): FieldError[] {
+  return error.issues.flatMap((issue) => {
+    const path = issue.path.map(String);
+    if (issue.code === "unrecognized_keys")
+      return issue.keys.map((key) => ({ field: [...path, key].join("."), message: "is not a field" }));
+    return [{ field: path.join(".") || "body", message: issue.message }];
+  });
+}

@@ -1,0 +1,146 @@
+// What the routes ask for: submit a run and perhaps wait for it, follow one as it goes. Holds no state but who waits here.
+
+import { Bell } from "../../core/bell.ts";
+import { MayflyError } from "../../core/errors.ts";
+import type { RunRecord } from "../../core/record.ts";
+import type { RunRequest } from "../../core/run.ts";
+import type { RunStore } from "./run-store.ts";
+import type { Signals } from "./signals.ts";
+
+export interface DispatcherOptions {
+  readonly store: RunStore;
+  readonly signals: Signals;
+  readonly gatewayId: string;
+  readonly maxWaiting: number;
+}
+
+/** Where a follower is: the attempt, and how many bytes of each stream it has. */
+export interface Position {
+  readonly attempt: number;
+  readonly stdout: number;
+  readonly stderr: number;
+}
+
+export type RunEvent =
+  | { readonly kind: "state"; readonly record: RunRecord }
+  | { readonly kind: "stdout" | "stderr"; readonly bytes: Buffer; readonly offset: number; readonly after: Position }
+  | { readonly kind: "end"; readonly record: RunRecord };
+
+export class Dispatcher {
+  readonly store: RunStore;
+  readonly #options: DispatcherOptions;
+  #waiting = 0;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.store = options.store;
+  }
+
+  /** Accepts a run. With `waitMs` over 0 the answer comes when it has finished, or when the wait is over. */
+  async submit(
+    request: RunRequest,
+    tenant: string,
+    options: { waitMs: number; signal: AbortSignal },
+  ): Promise<RunRecord> {
+    const { store, gatewayId } = this.#options;
+    const waiter = options.waitMs > 0 ? gatewayId : undefined;
+    if (waiter) this.#admitWaiter();
+    const id = await store.submit({ request, tenant, waiter });
+    return this.#settle(id, tenant, options);
+  }
+
+  /** The run, once it has finished or the wait is over. Throws `run_not_found`. */
+  async await(id: string, tenant: string, options: { waitMs: number; signal: AbortSignal }): Promise<RunRecord> {
+    const record = await this.get(id, tenant);
+    if (options.waitMs === 0 || record.state === "finished") return record;
+    this.#admitWaiter();
+    return this.#settle(id, tenant, options);
+  }
+
+  async get(id: string, tenant: string): Promise<RunRecord> {
+    const record = await this.store.get(id, tenant);
+    if (!record) throw new MayflyError("run_not_found", `there is no run ${id}`, { details: { run: id } });
+    return record;
+  }
+
+  /** Waits for as long as it may, then reads the record, whatever woke it. */
+  async #settle(
+    id: string,
+    tenant: string,
+    { waitMs, signal }: { waitMs: number; signal: AbortSignal },
+  ): Promise<RunRecord> {
+    if (waitMs > 0) await this.#untilFinished(id, tenant, AbortSignal.any([signal, AbortSignal.timeout(waitMs)]));
+    return this.get(id, tenant);
+  }
+
+  async #untilFinished(id: string, tenant: string, over: AbortSignal): Promise<void> {
+    const { store, signals, gatewayId } = this.#options;
+    const bell = new Bell();
+    const silence = ringOnAbort(bell, over);
+    const unlisten = signals.onFinished(id, () => bell.ring());
+    this.#waiting++;
+    try {
+      while (!over.aborted) {
+        // Listening first, then asking: a run that finishes in between is not missed. Redis may be away for a while, and
+        // back before the wait is over; then everybody is woken.
+        const unfinished = await store.watch(id, gatewayId).catch(() => true);
+        if (!unfinished) return;
+        await bell.wait();
+        const record = await store.get(id, tenant).catch(() => undefined);
+        if (record?.state === "finished") return;
+      }
+    } finally {
+      this.#waiting--;
+      unlisten();
+      silence();
+    }
+  }
+
+  /** What happens to the run from `from` on, to its end. Ends early, without an error, if `signal` aborts. */
+  async *follow(id: string, tenant: string, from: Position, signal: AbortSignal): AsyncGenerator<RunEvent> {
+    this.#admitWaiter();
+    this.#waiting++;
+    const bell = new Bell();
+    const silence = ringOnAbort(bell, signal);
+    const unlisten = await this.#options.signals.onChanged(id, () => bell.ring());
+    try {
+      let position = from;
+      let told = "";
+      while (!signal.aborted) {
+        // The record is read before the output: if it says finished, the output that follows is all there is.
+        const record = await this.get(id, tenant);
+        if (record.attempt !== position.attempt) position = { attempt: record.attempt, stdout: 0, stderr: 0 };
+        if (told !== `${record.state} ${record.attempt}`) yield { kind: "state", record };
+        told = `${record.state} ${record.attempt}`;
+        for (const stream of ["stdout", "stderr"] as const) {
+          const offset = position[stream];
+          const bytes = await this.store.output(id, stream, offset);
+          if (bytes.length === 0) continue;
+          position = { ...position, [stream]: offset + bytes.length };
+          yield { kind: stream, bytes, offset, after: position };
+        }
+        if (record.state === "finished") return yield { kind: "end", record };
+        await bell.wait();
+      }
+    } finally {
+      this.#waiting--;
+      unlisten();
+      silence();
+    }
+  }
+
+  #admitWaiter(): void {
+    const limit = this.#options.maxWaiting;
+    if (this.#waiting < limit) return;
+    throw new MayflyError("too_many_waiters", `this gateway holds ${limit} waiting requests already`, {
+      details: { limit },
+    });
+  }
+}
+
+function ringOnAbort(bell: Bell, signal: AbortSignal): () => void {
+  const ring = () => bell.ring();
+  if (signal.aborted) ring();
+  signal.addEventListener("abort", ring, { once: true });
+  return () => signal.removeEventListener("abort", ring);
+}

@@ -1,0 +1,52 @@
+// Sees to it that no state lasts for ever: runs that waited too long, and runs whose host no longer renews its hold.
+// Every gateway does this; each change is one atomic script, so it does not matter who comes first.
+
+import { setTimeout as delay } from "node:timers/promises";
+import { isMayflyError } from "../../core/errors.ts";
+import type { Log } from "../../core/log.ts";
+import type { RunStore } from "./run-store.ts";
+
+/** How often to look. Adds at most this much to a lost run's lease; nothing on the path of a run waits for it. */
+const SWEEP_MS = 1_000;
+
+export class Reaper {
+  readonly #store: RunStore;
+  readonly #log: Log;
+  readonly #stop = new AbortController();
+  #loop: Promise<void> | undefined;
+
+  constructor(store: RunStore, log: Log) {
+    this.#store = store;
+    this.#log = log;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await this.#sweep().catch((error) => this.#report(error));
+      await delay(SWEEP_MS, undefined, { signal }).catch(() => {}); // Aborted: the loop ends.
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    for (const id of await this.#store.overdue()) {
+      const answer = await this.#store.settleOverdue(id);
+      if (answer !== "not yet") this.#log.warn("run.overdue", { run: id, answer });
+    }
+  }
+
+  /** Redis away is told by whoever is asked for something; once a second from here would only be noise. */
+  #report(error: unknown): void {
+    if (isMayflyError(error) && error.reason === "queue_unavailable") return;
+    this.#log.error("reaper.failed", { error });
+  }
+}

@@ -1,0 +1,233 @@
+// The gateway's side of the records in Redis: accepted, read, listed, cancelled, found overdue.
+
+import type { Redis } from "ioredis";
+import { MayflyError } from "../../core/errors.ts";
+import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host.ts";
+import { newRunId } from "../../core/ids.ts";
+import { channels, keys } from "../../core/keys.ts";
+import { parseRecord, type RunRecord } from "../../core/record.ts";
+import { type Outcome, planRun, type RunRequest } from "../../core/run.ts";
+import { runTransition, transitionKeys, transitions } from "../../core/transitions.ts";
+import { formatDuration } from "../../core/units.ts";
+import { onRedis } from "./redis.ts";
+import { Tickets, ticketOf } from "./tickets.ts";
+
+export interface RunStoreOptions {
+  readonly redis: Redis;
+  readonly maxQueued: number;
+  readonly maxKept: number;
+  readonly maxStdinBytes: number;
+  readonly retentionMs: number;
+}
+
+export interface Submission {
+  readonly tenant: string;
+  readonly request: RunRequest;
+  /** The gateway to be told when the run has finished, if it waits for that. */
+  readonly waiter: string | undefined;
+}
+
+/** How many records are read for one page of a list that is filtered; the page may then be short, with a cursor to go on. */
+const MAX_SCANNED = 1_000;
+/** How many overdue runs are dealt with in one sweep. */
+const OVERDUE_BATCH = 100;
+
+export class RunStore {
+  readonly tickets: Tickets;
+  readonly #options: RunStoreOptions;
+
+  constructor(options: RunStoreOptions) {
+    this.#options = options;
+    this.tickets = new Tickets(options.redis);
+  }
+
+  /** Record and ticket are written in one step, or neither. Throws `queue_full`, `queue_unavailable`, `body_too_large`. */
+  async submit({ tenant, request, waiter }: Submission): Promise<string> {
+    const id = newRunId();
+    const plan = planRun(request);
+    const { input, closed } = stdinOf(request, this.#options.maxStdinBytes);
+    // The record keeps the request without its input, which has a key of its own.
+    const stored = request.stdin === undefined ? request : { ...request, stdin: "" };
+    const fields = ["tenant", tenant, "request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0"];
+    const names = transitionKeys.submit(id, tenant);
+    const { maxQueued, maxKept } = this.#options;
+    const args = [id, maxQueued, plan.timeouts.queueMs, waiter ?? "", maxKept, input, ...fields];
+    return this.#onRedis(async (redis) => {
+      if ((await redis.zcard(keys.queued)) >= maxQueued) throw queueFull(maxQueued);
+      const script = [transitions.submit.lua, names.length, ...names, ...args] as const;
+      const answer = await this.tickets.addWith(script, ticketOf(id, 1, plan), plan);
+      if (answer === "ok") return id;
+      await this.tickets.remove(id, 1, plan.pool);
+      throw queueFull(maxQueued);
+    });
+  }
+
+  /** Undefined if there is none, or it is another tenant's: nobody learns that a foreign run exists. */
+  async get(id: string, tenant: string): Promise<RunRecord | undefined> {
+    const record = await this.#onRedis(async (redis) => parseRecord(await redis.hgetall(keys.run(id))));
+    return record?.tenant === tenant ? record : undefined;
+  }
+
+  /** Kept bytes of a stream from an offset to the end of what is there. */
+  async output(id: string, stream: "stdout" | "stderr", offset = 0): Promise<Buffer> {
+    return this.#onRedis((redis) => redis.getrangeBuffer(keys.output(id, stream), offset, -1));
+  }
+
+  /** Newest first, from before `cursor`. `next` is there if there may be more. */
+  async list(
+    tenant: string,
+    options: { limit: number; state?: string | undefined; cursor?: string | undefined },
+  ): Promise<{ records: RunRecord[]; next: string | undefined }> {
+    const records: RunRecord[] = [];
+    let cursor = options.cursor;
+    for (let scanned = 0; scanned < MAX_SCANNED; ) {
+      const ids = await this.#page(tenant, cursor, options.limit);
+      const page = await this.#records(tenant, ids);
+      for (const record of page) {
+        if (options.state && record.state !== options.state) continue;
+        records.push(record);
+        if (records.length === options.limit) return { records, next: record.id };
+      }
+      if (ids.length < options.limit) return { records, next: undefined };
+      cursor = ids.at(-1);
+      scanned += ids.length;
+    }
+    return { records, next: cursor };
+  }
+
+  async #page(tenant: string, cursor: string | undefined, limit: number): Promise<string[]> {
+    return this.#onRedis((redis) =>
+      redis.zrevrangebylex(keys.index(tenant), cursor ? `(${cursor}` : "+", "-", "LIMIT", 0, limit),
+    );
+  }
+
+  /** Records whose retention is over are gone; their ids are then taken out of the list. */
+  async #records(tenant: string, ids: readonly string[]): Promise<RunRecord[]> {
+    const hashes = await this.#onRedis((redis) => Promise.all(ids.map((id) => redis.hgetall(keys.run(id)))));
+    const records = hashes.map(parseRecord);
+    const gone = ids.filter((_, i) => records[i] === undefined);
+    if (gone.length > 0) await this.#onRedis((redis) => redis.zrem(keys.index(tenant), ...gone));
+    return records.filter((record) => record !== undefined);
+  }
+
+  /** Ends a queued run; asks the host of one that is held. Does nothing to one that is finished. */
+  async cancel(record: RunRecord): Promise<void> {
+    const outcome: Outcome = { kind: "cancelled" };
+    const [answer, host] = (await this.#transition("cancel", transitionKeys.cancel(record.id), [
+      record.id,
+      JSON.stringify(outcome),
+      this.#options.retentionMs,
+    ])) as [string, string | null];
+    if (answer === "finished") await this.tickets.remove(record.id, record.attempt, planRun(record.request).pool);
+    if (answer === "requested" && host)
+      await this.#onRedis((redis) => redis.publish(channels.host(host), `cancel ${record.id}`));
+  }
+
+  /** Adds to the stdin of a run that was made for it. Throws `stdin_closed`, `body_too_large`. */
+  async feed(id: string, bytes: Buffer, close: boolean): Promise<void> {
+    const max = this.#options.maxStdinBytes;
+    const answer = await this.#transition("feed", transitionKeys.feed(id), [id, bytes, close ? "1" : "0", max]);
+    if (answer === -1) throw new MayflyError("stdin_closed", "the run takes no more input");
+    if (answer === -2)
+      throw new MayflyError("body_too_large", `stdin is more than ${max} bytes in all`, { details: { limit: max } });
+  }
+
+  /** True if the run is unfinished and this gateway will be told when that changes. */
+  async watch(id: string, waiter: string): Promise<boolean> {
+    return (await this.#transition("watch", transitionKeys.watch(id), [id, waiter])) === 1;
+  }
+
+  /** Ids of runs whose state has lasted too long. */
+  async overdue(): Promise<string[]> {
+    return this.#onRedis(async (redis) => {
+      const [seconds] = await redis.time();
+      return redis.zrangebyscore(keys.deadlines, "-inf", Number(seconds) * 1000, "LIMIT", 0, OVERDUE_BATCH);
+    });
+  }
+
+  /** Finishes an overdue run or queues its next attempt, as its record has it. Answers what was done. */
+  async settleOverdue(id: string): Promise<"not yet" | "finished" | "requeued"> {
+    const record = await this.#onRedis(async (redis) => parseRecord(await redis.hgetall(keys.run(id))));
+    const plan = record && planRun(record.request);
+    const names = transitionKeys.overdue(id);
+    const args = [
+      id,
+      ...overdueOutcomes(record),
+      plan?.retries ?? 0,
+      plan?.timeouts.queueMs ?? 0,
+      this.#options.retentionMs,
+    ];
+    if (!record || !plan || record.state === "queued") {
+      const [answer] = (await this.#transition("overdue", names, args)) as ["not yet" | "finished" | "requeued"];
+      if (record && plan && answer === "finished") await this.tickets.remove(id, record.attempt, plan.pool);
+      return answer;
+    }
+    return this.#onRedis(async () => {
+      const next = record.attempt + 1;
+      const script = [transitions.overdue.lua, names.length, ...names, ...args] as const;
+      const [answer] = (await this.tickets.addWith(script, ticketOf(id, next, plan), plan)) as [
+        "not yet" | "finished" | "requeued",
+      ];
+      if (answer !== "requeued") await this.tickets.remove(id, next, plan.pool);
+      return answer;
+    });
+  }
+
+  async hosts(): Promise<HostRecord[]> {
+    return this.#onRedis(async (redis) => {
+      const ids = await redis.zrange(keys.hosts, "0", "-1");
+      const texts = ids.length === 0 ? [] : await redis.mget(...ids.map(keys.host));
+      return texts.flatMap((text) => (text === null ? [] : [HostRecordSchema.parse(JSON.parse(text))]));
+    });
+  }
+
+  async ping(): Promise<void> {
+    await this.#onRedis((redis) => redis.ping());
+  }
+
+  #transition(
+    name: keyof typeof transitions,
+    names: readonly string[],
+    args: readonly (string | number | Buffer)[],
+  ): Promise<unknown> {
+    return this.#onRedis((redis) => runTransition(redis, transitions[name], names, args));
+  }
+
+  #onRedis<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
+    return onRedis(this.#options.redis, () => work(this.#options.redis));
+  }
+}
+
+function overdueOutcomes(record: RunRecord | undefined): string[] {
+  const queueMs = record ? planRun(record.request).timeouts.queueMs : 0;
+  const outcomes: Outcome[] = [
+    { kind: "timed_out", clock: "queue", limit: formatDuration(queueMs) },
+    lostOutcome(record),
+    { kind: "cancelled" },
+  ];
+  return outcomes.map((outcome) => JSON.stringify(outcome));
+}
+
+/** A program that was never started was not lost: the hosts that tried say why they could not start it. */
+function lostOutcome(record: RunRecord | undefined): Outcome {
+  const why = record?.givenUp ?? "its hold was not renewed";
+  if (record?.state === "starting" && record.givenUp)
+    return { kind: "rejected", code: "host_unavailable", message: why };
+  return { kind: "lost", message: `attempt ${record?.attempt ?? 0} on host ${record?.host ?? "unknown"}: ${why}` };
+}
+
+function stdinOf({ stdin }: RunRequest, maxBytes: number): { input: Buffer; closed: boolean } {
+  if (stdin === undefined) return { input: Buffer.alloc(0), closed: true };
+  if (typeof stdin === "object" && "stream" in stdin) return { input: Buffer.alloc(0), closed: false };
+  const input = typeof stdin === "string" ? Buffer.from(stdin, "utf8") : Buffer.from(stdin.base64, "base64");
+  if (input.length > maxBytes) {
+    throw new MayflyError("body_too_large", `stdin has ${input.length} bytes, more than ${maxBytes}`, {
+      details: { limit: maxBytes },
+    });
+  }
+  return { input, closed: true };
+}
+
+function queueFull(limit: number): MayflyError {
+  return new MayflyError("queue_full", `${limit} runs wait already`, { details: { limit } });
+}

@@ -1,0 +1,58 @@
+// What Redis tells this gateway: that a run has finished, that a run has changed. Best effort: whoever is woken reads the
+// record, and after a lost connection everybody is woken.
+
+import type { Redis } from "ioredis";
+import { channels } from "../../core/keys.ts";
+
+type Wake = () => void;
+
+export class Signals {
+  readonly #subscriber: Redis;
+  readonly #gateway: string;
+  readonly #wakes = new Map<string, Set<Wake>>();
+
+  constructor(subscriber: Redis, gatewayId: string) {
+    this.#subscriber = subscriber;
+    this.#gateway = channels.gateway(gatewayId);
+    subscriber.on("message", (channel: string, message: string) => this.#hear(channel, message));
+    subscriber.on("ready", () => this.#wakeAll());
+  }
+
+  async start(): Promise<void> {
+    await this.#subscriber.subscribe(this.#gateway);
+  }
+
+  /** Calls `wake` when the run has finished; only for runs that this gateway is a waiter of. Returns the way to stop. */
+  onFinished(runId: string, wake: Wake): () => void {
+    return this.#add(`finished ${runId}`, wake);
+  }
+
+  /** Calls `wake` at every change of the run. Resolves when it is listening; returns the way to stop. */
+  async onChanged(runId: string, wake: Wake): Promise<() => void> {
+    const channel = channels.changed(runId);
+    const remove = this.#add(channel, wake);
+    if (this.#wakes.get(channel)?.size === 1) await this.#subscriber.subscribe(channel);
+    return () => {
+      remove();
+      if (!this.#wakes.has(channel)) this.#subscriber.unsubscribe(channel).catch(() => {}); // Gone with the connection.
+    };
+  }
+
+  #add(topic: string, wake: Wake): () => void {
+    const wakes = this.#wakes.get(topic) ?? new Set();
+    this.#wakes.set(topic, wakes.add(wake));
+    return () => {
+      wakes.delete(wake);
+      if (wakes.size === 0 && this.#wakes.get(topic) === wakes) this.#wakes.delete(topic);
+    };
+  }
+
+  #hear(channel: string, message: string): void {
+    const topic = channel === this.#gateway ? `finished ${message}` : channel;
+    for (const wake of this.#wakes.get(topic) ?? []) wake();
+  }
+
+  #wakeAll(): void {
+    for (const wakes of this.#wakes.values()) for (const wake of wakes) wake();
+  }
+}

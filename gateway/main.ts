@@ -1,0 +1,106 @@
+// The gateway's process: configuration in, an HTTP server out. Ordered start, bounded stop.
+
+import type { Server } from "node:http";
+import { isIP } from "node:net";
+import { serve } from "@hono/node-server";
+import { readConfig } from "../core/config.ts";
+import { MayflyError, toMayflyError } from "../core/errors.ts";
+import { newIncarnation } from "../core/ids.ts";
+import { createLog } from "../core/log.ts";
+import { parseApiKeys } from "./api-keys.ts";
+import { createApp } from "./app.ts";
+import { GATEWAY_SETTINGS, type GatewayConfig } from "./config.ts";
+import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Reaper } from "./dispatch/reaper.ts";
+import { connectRedis, connectSubscriber } from "./dispatch/redis.ts";
+import { RunStore } from "./dispatch/run-store.ts";
+import { Signals } from "./dispatch/signals.ts";
+import { dropPrivileges } from "./privileges.ts";
+
+/** How long answers under way may take once the gateway is told to stop. Who waits for a run can ask another gateway. */
+const STOP_MS = 5_000;
+
+const log = createLog({ process: "gateway" }, (line) => process.stdout.write(line));
+
+try {
+  await main(readConfig(GATEWAY_SETTINGS, process.env));
+} catch (error) {
+  log.error("gateway.failed", { error: toMayflyError(error) });
+  process.exit(1);
+}
+
+async function main(config: GatewayConfig): Promise<void> {
+  const findTenant = config.apiKeys === undefined ? undefined : parseApiKeys(config.apiKeys);
+  if (!findTenant && !isLoopback(config.listenHost)) {
+    throw new MayflyError(
+      "configuration_invalid",
+      `MAYFLY_LISTEN_HOST=${config.listenHost} is not a loopback address: set MAYFLY_API_KEYS_FILE`,
+    );
+  }
+  const gatewayId = newIncarnation();
+  const redis = connectRedis(config.redisUrl);
+  const subscriber = connectSubscriber(config.redisUrl);
+  for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
+  const signals = new Signals(subscriber, gatewayId);
+  const {
+    maxQueued,
+    maxKept,
+    maxStdin: maxStdinBytes,
+    retention: retentionMs,
+    maxWaiting,
+    maxBody: maxBodyBytes,
+  } = config;
+  const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs });
+  const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting });
+  const app = createApp({ dispatcher, findTenant, maxBodyBytes, log });
+  const reaper = new Reaper(store, log);
+
+  // A Redis that is away now is no reason not to start: callers are told 503 until it is there.
+  redis.connect().catch(() => {});
+  subscriber.connect().catch(() => {});
+  signals.start().catch((error) => log.warn("redis.error", { error }));
+  const server = await listen(app.fetch, config);
+  const user = dropPrivileges(config.user);
+  reaper.start();
+  const { address, family, port } = server.address() as { address: string; family: string; port: number };
+  log.info("gateway.listening", {
+    url: `http://${family === "IPv6" ? `[${address}]` : address}:${port}`,
+    gateway: gatewayId,
+    user,
+  });
+  if (!findTenant)
+    log.warn("gateway.open", {
+      message: "there are no API keys: everybody on this machine may run containers (MAYFLY_API_KEYS_FILE)",
+    });
+
+  let stopping = false;
+  const stop = async (signal: string) => {
+    if (stopping) return;
+    stopping = true;
+    log.info("gateway.stopping", { signal });
+    server.close();
+    server.closeIdleConnections();
+    setTimeout(() => server.closeAllConnections(), STOP_MS).unref();
+    await reaper.close();
+    await new Promise((resolve) => (server.listening ? server.once("close", resolve) : resolve(undefined)));
+    redis.disconnect();
+    subscriber.disconnect();
+    log.info("gateway.stopped");
+    process.exit(0);
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
+}
+
+function listen(fetch: Parameters<typeof serve>[0]["fetch"], config: GatewayConfig): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch, hostname: config.listenHost, port: config.listenPort }, () =>
+      resolve(server),
+    ) as Server;
+    server.once("error", reject);
+  });
+}
+
+function isLoopback(host: string): boolean {
+  if (isIP(host) === 4) return host.startsWith("127.");
+  return host === "::1" || host === "localhost";
+}

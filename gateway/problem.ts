@@ -1,0 +1,63 @@
+// The one place where what Mayfly could not do becomes an HTTP answer (RFC 9457, application/problem+json).
+
+import type { ErrorCode, ErrorReason, MayflyError } from "../core/errors.ts";
+import { REASONS } from "../core/errors.ts";
+
+const STATUS: Readonly<Record<ErrorCode, number>> = {
+  invalid_argument: 400,
+  unauthenticated: 401,
+  permission_denied: 403,
+  not_found: 404,
+  already_exists: 409,
+  failed_precondition: 409,
+  resource_exhausted: 429,
+  unavailable: 503,
+  deadline_exceeded: 504,
+  cancelled: 499,
+  data_loss: 502,
+  unimplemented: 501,
+  internal: 500,
+};
+
+/** Reasons for which HTTP has a more exact status than their code's. */
+const STATUS_OF_REASON: Partial<Record<ErrorReason, number>> = { body_too_large: 413, unsupported_media_type: 415 };
+
+/** Seconds after which a caller may come back: long enough to be no flood, short enough to find a restarted Redis. */
+const RETRY_AFTER_SECONDS = 1;
+
+/** One thing that is wrong with a request: `field` is a path such as `limits.memory`. */
+export interface FieldError {
+  readonly field: string;
+  readonly message: string;
+}
+
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: ErrorCode;
+  readonly reason: ErrorReason;
+  readonly errors?: readonly FieldError[];
+}
+
+/** What the caller is told. An internal fault's message is for the operator's log alone. */
+export function toProblem(error: MayflyError, errors?: readonly FieldError[]): Problem {
+  const { code, reason } = error;
+  return {
+    type: `https://mayfly.invalid/errors/${reason}`,
+    title: REASONS[reason].says,
+    status: STATUS_OF_REASON[reason] ?? STATUS[code],
+    detail: code === "internal" ? "The fault has been logged under this request's id." : error.message,
+    code,
+    reason,
+    ...(errors ? { errors } : {}),
+  };
+}
+
+export function problemResponse(problem: Problem): Response {
+  const headers = new Headers({ "content-type": "application/problem+json" });
+  if (problem.status === 429 || problem.status === 503) headers.set("retry-after", String(RETRY_AFTER_SECONDS));
+  if (problem.status === 401) headers.set("www-authenticate", 'Bearer realm="mayfly"');
+  return new Response(JSON.stringify(problem), { status: problem.status, headers });
+}

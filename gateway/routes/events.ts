@@ -1,0 +1,81 @@
+// GET /v1/runs/{id}/events: a run as it happens, as server-sent events that can be resumed at a byte.
+//
+// The id of an output event is `ATTEMPT.STDOUT.STDERR`: how far its reader has come. A reader that comes back with it as
+// Last-Event-ID goes on there. The last event is always `end`.
+
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { streamSSE } from "hono/streaming";
+import type { Log } from "../../core/log.ts";
+import { toRun } from "../answer.ts";
+import type { GatewayEnv } from "../context.ts";
+import type { Dispatcher, Position, RunEvent } from "../dispatch/dispatcher.ts";
+import { ProblemSchema, RunParams } from "./schemas.ts";
+
+/** Proxies close connections that are silent; a comment this often is less than any common limit. */
+const KEEP_ALIVE_MS = 15_000;
+
+const events = createRoute({
+  method: "get",
+  path: "/v1/runs/{id}/events",
+  summary: "Follow a run: its states, its output as it comes, its end",
+  request: {
+    params: RunParams,
+    headers: z.object({
+      "last-event-id": z
+        .string()
+        .optional()
+        .meta({ description: "ATTEMPT.STDOUT.STDERR of the last event that was seen." }),
+    }),
+  },
+  responses: {
+    200: {
+      description: "Events `state`, `stdout`, `stderr` and, last, `end`.",
+      content: { "text/event-stream": { schema: z.string() } },
+    },
+    404: { description: "There is no such run.", content: { "application/problem+json": { schema: ProblemSchema } } },
+  },
+});
+
+export function registerEvents(app: OpenAPIHono<GatewayEnv>, dispatcher: Dispatcher, log: Log): void {
+  app.openapi(events, async (c) => {
+    const { id } = c.req.valid("param");
+    const tenant = c.get("tenant");
+    c.set("run", id);
+    await dispatcher.get(id, tenant); // A run that is not there is a 404, not an empty stream.
+    const from = parsePosition(c.req.header("last-event-id"));
+    return streamSSE(c, async (stream) => {
+      const gone = new AbortController();
+      stream.onAbort(() => gone.abort());
+      const keepAlive = setInterval(() => void stream.write(": keep-alive\n\n"), KEEP_ALIVE_MS);
+      try {
+        for await (const event of dispatcher.follow(id, tenant, from, gone.signal))
+          await stream.writeSSE(toMessage(event));
+      } catch (error) {
+        log.warn("follow.failed", { run: id, error }); // The reader sees the stream end without `end`, and resumes.
+      } finally {
+        clearInterval(keepAlive);
+      }
+    });
+  });
+}
+
+/** `2.100.0`, or anything else for the beginning: a position of an attempt that is over starts the present one anew. */
+export function parsePosition(text: string | undefined): Position {
+  const match = /^(\d{1,9})\.(\d{1,15})\.(\d{1,15})$/.exec(text ?? "");
+  if (!match) return { attempt: 1, stdout: 0, stderr: 0 };
+  return { attempt: Number(match[1]), stdout: Number(match[2]), stderr: Number(match[3]) };
+}
+
+function toMessage(event: RunEvent): { event: string; data: string; id?: string } {
+  switch (event.kind) {
+    case "state":
+      return { event: "state", data: JSON.stringify({ state: event.record.state, attempt: event.record.attempt }) };
+    case "end":
+      return { event: "end", data: JSON.stringify(toRun(event.record)) };
+    default: {
+      const { attempt, stdout, stderr } = event.after;
+      const data = JSON.stringify({ offset: event.offset, base64: event.bytes.toString("base64") });
+      return { event: event.kind, data, id: `${attempt}.${stdout}.${stderr}` };
+    }
+  }
+}

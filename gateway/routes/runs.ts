@@ -1,0 +1,186 @@
+// /v1/runs: the handlers parse, call, and answer. What a run is and does lies behind the dispatcher.
+
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import type { RunRecord } from "../../core/record.ts";
+import { Run, RunRequest } from "../../core/run.ts";
+import { serverTiming, toRun } from "../answer.ts";
+import type { GatewayEnv } from "../context.ts";
+import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import { parseWait } from "../prefer.ts";
+import { ListQuery, OutputParams, ProblemSchema, RunList, RunParams, StdinQuery } from "./schemas.ts";
+
+type App = OpenAPIHono<GatewayEnv>;
+type GatewayContext = Context<GatewayEnv>;
+
+const problem = (description: string) => ({
+  description,
+  content: { "application/problem+json": { schema: ProblemSchema } },
+});
+const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+
+const FAILURES = {
+  400: problem("A field is unknown, of the wrong type or impossible; `errors` names each."),
+  401: problem("The key is missing or unknown."),
+  503: problem("Redis is away; come back after `Retry-After`."),
+};
+const NOT_FOUND = problem("There is no such run, or it is another tenant's.");
+const Prefer = z.object({
+  prefer: z
+    .string()
+    .optional()
+    .meta({
+      description: "`wait=SECONDS` (RFC 7240): answer once the run has finished, or after that time.",
+      example: "wait=30",
+    }),
+});
+
+const submit = createRoute({
+  method: "post",
+  path: "/v1/runs",
+  summary: "Run a command in a fresh container",
+  request: { headers: Prefer, body: { required: true, content: { "application/json": { schema: RunRequest } } } },
+  responses: {
+    200: json(Run, "The run has finished."),
+    202: json(Run, "The run is accepted; `Location` is where it is to be found."),
+    413: problem("The body, or the stdin in it, is over the limit."),
+    415: problem("The body is not application/json."),
+    429: problem("The queue is full."),
+    ...FAILURES,
+  },
+});
+
+const list = createRoute({
+  method: "get",
+  path: "/v1/runs",
+  summary: "List runs, the newest first",
+  request: { query: ListQuery },
+  responses: { 200: json(RunList, "One page, without output."), ...FAILURES },
+});
+
+const get = createRoute({
+  method: "get",
+  path: "/v1/runs/{id}",
+  summary: "One run, with its output once it has finished",
+  request: { params: RunParams, headers: Prefer },
+  responses: { 200: json(Run, "The run as it is, or as it was when the wait was over."), 404: NOT_FOUND, ...FAILURES },
+});
+
+const cancel = createRoute({
+  method: "post",
+  path: "/v1/runs/{id}/cancel",
+  summary: "End a run: at once while it waits, else by SIGTERM and, after its grace, SIGKILL",
+  request: { params: RunParams },
+  responses: {
+    200: json(Run, "The run has finished."),
+    202: json(Run, "Its host has been asked."),
+    404: NOT_FOUND,
+    ...FAILURES,
+  },
+});
+
+const stdin = createRoute({
+  method: "post",
+  path: "/v1/runs/{id}/stdin",
+  summary: "More input for a run that was made with `stdin: {stream: true}`",
+  request: {
+    params: RunParams,
+    query: StdinQuery,
+    body: {
+      required: false,
+      content: { "application/octet-stream": { schema: z.string().meta({ format: "binary" }) } },
+    },
+  },
+  responses: {
+    204: { description: "The bytes are stored; the program will read them." },
+    404: NOT_FOUND,
+    409: problem("The run takes no more input."),
+    413: problem("The run's input is over the limit."),
+    ...FAILURES,
+  },
+});
+
+const output = createRoute({
+  method: "get",
+  path: "/v1/runs/{id}/output/{stream}",
+  summary: "The kept bytes of stdout or stderr, also while the program runs",
+  request: { params: OutputParams },
+  responses: {
+    200: {
+      description: "Raw bytes.",
+      content: { "application/octet-stream": { schema: z.string().meta({ format: "binary" }) } },
+    },
+    404: NOT_FOUND,
+    ...FAILURES,
+  },
+});
+
+export function registerRuns(app: App, dispatcher: Dispatcher): void {
+  const { store } = dispatcher;
+
+  app.openapi(submit, async (c) => {
+    const wait = parseWait(c.req.header("prefer"));
+    const record = await dispatcher.submit(c.req.valid("json"), c.get("tenant"), {
+      waitMs: wait * 1000,
+      signal: c.req.raw.signal,
+    });
+    c.header("location", `/v1/runs/${record.id}`);
+    if (wait > 0) c.header("preference-applied", `wait=${wait}`);
+    return c.json(await answer(c, record), record.state === "finished" ? 200 : 202);
+  });
+
+  app.openapi(list, async (c) => {
+    const { records, next } = await store.list(c.get("tenant"), c.req.valid("query"));
+    return c.json({ runs: records.map((record) => toRun(record)), ...(next ? { next } : {}) }, 200);
+  });
+
+  app.openapi(get, async (c) => {
+    const waitMs = parseWait(c.req.header("prefer")) * 1000;
+    const record = await dispatcher.await(c.req.valid("param").id, c.get("tenant"), {
+      waitMs,
+      signal: c.req.raw.signal,
+    });
+    return c.json(await answer(c, record), 200);
+  });
+
+  app.openapi(cancel, async (c) => {
+    const { id } = c.req.valid("param");
+    await store.cancel(await dispatcher.get(id, c.get("tenant")));
+    const record = await dispatcher.get(id, c.get("tenant"));
+    return c.json(await answer(c, record), record.state === "finished" ? 200 : 202);
+  });
+
+  app.openapi(stdin, async (c) => {
+    const { id } = c.req.valid("param");
+    await dispatcher.get(id, c.get("tenant"));
+    await store.feed(id, Buffer.from(await c.req.arrayBuffer()), c.req.valid("query").close === "true");
+    c.set("run", id);
+    return c.body(null, 204);
+  });
+
+  app.openapi(output, async (c) => {
+    const { id, stream } = c.req.valid("param");
+    await dispatcher.get(id, c.get("tenant"));
+    const bytes = await store.output(id, stream);
+    // nosniff: what a program writes is never for a browser to run.
+    return c.body(new Uint8Array(bytes), 200, {
+      "content-type": "application/octet-stream",
+      "x-content-type-options": "nosniff",
+    });
+  });
+
+  async function answer(c: GatewayContext, record: RunRecord): Promise<Run> {
+    c.set("run", record.id);
+    const timing = serverTiming(record);
+    if (timing) c.header("server-timing", timing);
+    if (record.state !== "finished") return toRun(record);
+    const [stdoutBytes, stderrBytes] = await Promise.all([
+      store.output(record.id, "stdout"),
+      store.output(record.id, "stderr"),
+    ]);
+    return toRun(record, { stdout: stdoutBytes, stderr: stderrBytes });
+  }
+}

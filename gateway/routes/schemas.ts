@@ -1,0 +1,58 @@
+// Shapes that cross HTTP but never Redis: problems, lists, readiness. What a run is, core/run.ts says.
+
+import { z } from "@hono/zod-openapi";
+import { CODES, type ErrorReason, REASONS } from "../../core/errors.ts";
+import { RUN_ID_PATTERN } from "../../core/ids.ts";
+import { Run, RunState } from "../../core/run.ts";
+
+const reasons = Object.keys(REASONS) as [ErrorReason, ...ErrorReason[]];
+
+export const ProblemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.enum(CODES),
+    reason: z.enum(reasons),
+    errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+  })
+  .meta({ id: "Problem", description: "RFC 9457 problem details." });
+
+export const RunParams = z.object({
+  id: z
+    .string()
+    .regex(RUN_ID_PATTERN, "is not a run's id")
+    .meta({ param: { name: "id", in: "path" }, example: "run_01k3zq5w7h8m2n4p6r8t0v2x4z" }),
+});
+
+export const OutputParams = RunParams.extend({
+  stream: z.enum(["stdout", "stderr"]).meta({ param: { name: "stream", in: "path" } }),
+});
+
+const MAX_PAGE = 500;
+
+export const ListQuery = z.strictObject({
+  state: RunState.optional(),
+  limit: z.coerce.number().int().min(1).max(MAX_PAGE).default(50),
+  cursor: z.string().regex(RUN_ID_PATTERN, "is not a cursor of this list").optional(),
+});
+
+export const RunList = z
+  .object({
+    runs: z.array(Run),
+    next: z.string().optional().meta({ description: "The cursor of the next page, if there may be one." }),
+  })
+  .meta({ id: "RunList" });
+
+export const StdinQuery = z.strictObject({ close: z.enum(["true", "false"]).default("false") });
+
+export const Readiness = z
+  .object({
+    ready: z.boolean(),
+    reasons: z.array(z.object({ check: z.string(), message: z.string() })),
+    hosts: z.int().meta({ description: "Worker hosts that are alive." }),
+  })
+  .meta({ id: "Readiness" });
+
+export const Health = z.object({ status: z.literal("ok"), version: z.string() }).meta({ id: "Health" });

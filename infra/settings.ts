@@ -1,0 +1,55 @@
+// Which variables each process of Mayfly is given. A process refuses to start with a variable that it does not know, so
+// each gets its own; what nobody knows is refused here, and not dropped in silence. A test holds the lists to the tables.
+
+export const GATEWAY_VARIABLES: readonly string[] = [
+  "MAYFLY_LISTEN_HOST",
+  "MAYFLY_LISTEN_PORT",
+  "MAYFLY_API_KEYS_FILE",
+  "MAYFLY_GATEWAY_USER",
+  "MAYFLY_MAX_BODY",
+  "MAYFLY_MAX_STDIN",
+  "MAYFLY_MAX_QUEUED",
+  "MAYFLY_MAX_WAITING",
+  "MAYFLY_MAX_KEPT",
+  "MAYFLY_RETENTION",
+];
+
+export const WORKER_VARIABLES: readonly string[] = [
+  "MAYFLY_RUN_DIR",
+  "MAYFLY_HOST_ID",
+  "MAYFLY_POOL",
+  "MAYFLY_CPUS",
+  "MAYFLY_MEMORY",
+  "MAYFLY_PIDS",
+  "MAYFLY_SLOTS",
+  "MAYFLY_CPU_OVERCOMMIT",
+  "MAYFLY_OCI_RUNTIME",
+  "MAYFLY_SECCOMP_PROFILE",
+  "MAYFLY_UID_BASE",
+  "MAYFLY_REGISTRY_AUTH_FILE",
+  "MAYFLY_INSECURE_REGISTRIES",
+  "MAYFLY_DRAIN",
+  "MAYFLY_RETENTION",
+];
+
+/** What is the stack's: below this directory the worker has one of its own. */
+export const STACK_VARIABLES: readonly string[] = ["MAYFLY_STATE_DIR"];
+
+/** For programs that are not Mayfly's: some take settings from the environment, and none is wanted from there. */
+export const PLAIN_ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8", HOME: "/nonexistent" };
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Throws an error that names every `MAYFLY_*` variable that no process of the stack takes from its caller. */
+export function refuseUnknown(env: Environment): void {
+  const known = new Set([...GATEWAY_VARIABLES, ...WORKER_VARIABLES, ...STACK_VARIABLES]);
+  const unknown = Object.keys(env).filter((name) => name.startsWith("MAYFLY_") && !known.has(name));
+  if (unknown.length > 0) throw new Error(`the stack takes no ${unknown.join(", ")}; unset it`);
+}
+
+/** The environment of a Mayfly process: `settings`, over what the caller set of `variables`, over what is not Mayfly's. */
+export function environmentOf(variables: readonly string[], env: Environment, settings: Record<string, string>): Record<string, string> {
+  const isPassed = (name: string) => variables.includes(name) || !(name.startsWith("MAYFLY_") || name.startsWith("npm_"));
+  const passed = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined && isPassed(entry[0]));
+  return { ...Object.fromEntries(passed), ...settings };
+}

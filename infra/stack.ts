@@ -1,0 +1,117 @@
+// Everything that Mayfly needs, on this machine and below one directory: Redis, a registry, one gateway, one worker.
+//
+// The stack's own process is their parent. It starts them in order, waits for each to say that it is ready, and stops them in
+// the reverse order; when it ends in any way, they do too.
+
+import { resolve } from "node:path";
+import { startGateway, startWorker } from "./mayfly.ts";
+import { Place } from "./place.ts";
+import { freePort } from "./ports.ts";
+import { startRedis } from "./redis.ts";
+import { startRegistry } from "./registry.ts";
+import { durationMs, type Environment, refuseUnknown } from "./settings.ts";
+
+const DEFAULT_STATE_DIR = "/var/lib/mayfly";
+/** Redis' is not its usual 6379, which a Redis of the machine may want. */
+const PORTS = { redis: 6390, registry: 5000, gateway: 8080 };
+const STOP_MS = 10_000;
+/** The worker's own default, and how long it may take after that to kill what is left and to leave. */
+const DRAIN = "30s";
+const AFTER_DRAIN_MS = 15_000;
+
+export interface Endpoints {
+  readonly gateway: string;
+  /** How an image's reference begins, such as `127.0.0.1:5000`. */
+  readonly registry: string;
+  readonly redisUrlFile: string;
+  readonly stateDir: string;
+}
+
+/** What is told while the stack comes up: a step begins, a step is done, or something that the user should know. */
+export type Progress =
+  | { readonly kind: "begin"; readonly step: string }
+  | { readonly kind: "done"; readonly step: string; readonly ms: number; readonly detail: string }
+  | { readonly kind: "note"; readonly text: string };
+
+export interface StackOptions {
+  readonly env: Environment;
+  readonly onProgress: (progress: Progress) => void;
+}
+
+export function stateDirectory(env: Environment): string {
+  return resolve(env["MAYFLY_STATE_DIR"] ?? DEFAULT_STATE_DIR);
+}
+
+export class Stack {
+  readonly #env: Environment;
+  readonly #onProgress: StackOptions["onProgress"];
+  #place: Place | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor({ env, onProgress }: StackOptions) {
+    this.#env = env;
+    this.#onProgress = onProgress;
+  }
+
+  /** Resolves when runs are accepted and executed. Rejects with the reason if anything fails; `stop` is still to be called. */
+  async start(): Promise<Endpoints> {
+    refuseUnknown(this.#env);
+    if (process.getuid?.() !== 0) throw new Error("Mayfly's worker makes containers: it has to be started as root");
+    const stateDir = stateDirectory(this.#env);
+    this.#place = await Place.open(stateDir, (text) => this.#note(text));
+    const place = this.#place;
+    const [redis, registry] = await all([
+      this.#step("redis", async () => startRedis(place, await this.#port("redis")), ({ port }) => `127.0.0.1:${port}`),
+      this.#step("registry", async () => startRegistry(place, await this.#port("registry")), (address) => address),
+    ]);
+    const options = { redisUrlFile: redis.urlFile, env: this.#env };
+    const [gateway] = await all([
+      this.#step("gateway", async () => startGateway(place, options, await this.#port("gateway")), (url) => url),
+      this.#step("worker", () => startWorker(place, options), () => ""),
+    ]);
+    return { gateway, registry, redisUrlFile: redis.urlFile, stateDir };
+  }
+
+  /** Rejects when a process of the stack dies by itself. To be asked once the stack has started. */
+  async watch(): Promise<never> {
+    return Promise.race(this.#place?.processes.map(({ died }) => died) ?? []);
+  }
+
+  /** Stops what runs, the last started first. Idempotent; asked a second time it ends everything at once. */
+  stop(): Promise<void> {
+    if (this.#stopping) this.#place?.kill();
+    this.#stopping ??= this.#place?.close((name) => this.#stopLimit(name)) ?? Promise.resolve();
+    return this.#stopping;
+  }
+
+  async #step<T>(step: string, work: () => Promise<T>, detail: (result: T) => string): Promise<T> {
+    const start = performance.now();
+    this.#onProgress({ kind: "begin", step });
+    const result = await work();
+    this.#onProgress({ kind: "done", step, ms: performance.now() - start, detail: detail(result) });
+    return result;
+  }
+
+  /** The caller's port is taken as it is; the usual one gives way to whoever has it. */
+  async #port(name: keyof typeof PORTS): Promise<number> {
+    const asked = name === "gateway" ? this.#env["MAYFLY_LISTEN_PORT"] : undefined;
+    if (asked !== undefined) return Number(asked);
+    const port = await freePort(PORTS[name]);
+    if (port !== PORTS[name]) this.#note(`port ${PORTS[name]} is in use: the ${name} takes ${port}`);
+    return port;
+  }
+
+  #stopLimit(name: string): number {
+    return name === "worker" ? durationMs(this.#env["MAYFLY_DRAIN"] ?? DRAIN) + AFTER_DRAIN_MS : STOP_MS;
+  }
+
+  #note(text: string): void {
+    this.#onProgress({ kind: "note", text });
+  }
+}
+
+/** Like Promise.all, but it waits for the others before it rejects: nothing is still being started when the caller cleans up. */
+async function all<T extends readonly unknown[]>(promises: { [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises) as unknown as Promise<T>;
+}

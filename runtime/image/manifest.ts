@@ -1,0 +1,130 @@
+// Manifests and indexes, OCI's and Docker's (image-spec manifest.md and image-index.md; Docker image manifest v2, schema 2).
+//
+// The bytes are foreign: they are at most 4 MiB of anything. What a document is, is told by its shape; a media type that
+// contradicts it is refused, because two readers could then see two images under one digest.
+
+import { z } from "zod";
+import { MayflyError } from "../../core/errors.ts";
+import { type Digest, isDigest } from "../content/digest.ts";
+import type { Platform } from "./platform.ts";
+
+export interface Descriptor {
+  readonly digest: Digest;
+  readonly size: number;
+}
+
+export interface LayerBlob extends Descriptor {
+  readonly compression: "gzip" | "none";
+}
+
+export type Manifest =
+  | { readonly kind: "index"; readonly entries: readonly (Descriptor & { readonly platform: Platform })[] }
+  | { readonly kind: "manifest"; readonly config: Descriptor; readonly layers: readonly LayerBlob[] };
+
+/** As many as Docker takes. */
+const MAX_LAYERS = 127;
+
+const INDEX_TYPES = [
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+const MANIFEST_TYPES = [
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+];
+const CONFIG_TYPES = ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+const COMPRESSION: ReadonlyMap<string, "gzip" | "none"> = new Map([
+  ["application/vnd.oci.image.layer.v1.tar", "none"],
+  ["application/vnd.oci.image.layer.v1.tar+gzip", "gzip"],
+  ["application/vnd.docker.image.rootfs.diff.tar", "none"],
+  ["application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip"],
+]);
+
+const DESCRIPTOR = z.object({
+  mediaType: z.string(),
+  digest: z.string().refine(isDigest, "not a sha256 digest"),
+  size: z.int().nonnegative(),
+});
+
+const ENTRY = DESCRIPTOR.extend({
+  platform: z.object({ os: z.string(), architecture: z.string(), variant: z.string().nullish() }).nullish(),
+});
+
+const INDEX = z.object({ schemaVersion: z.literal(2), mediaType: z.string().optional(), manifests: z.array(ENTRY) });
+
+const MANIFEST = z.object({
+  schemaVersion: z.literal(2),
+  mediaType: z.string().optional(),
+  config: DESCRIPTOR,
+  layers: z.array(DESCRIPTOR),
+});
+
+/**
+ * Reads a manifest or an index. `image_unsupported` names the media type that is not an image's, or not yet readable;
+ * `image_corrupt` names the field that is wrong.
+ */
+export function parseManifest(bytes: Uint8Array): Manifest {
+  const document = parseJsonObject(bytes, "manifest");
+  if (document.schemaVersion === 1) throw unsupported("Docker image manifests of schema 1");
+  if ("manifests" in document && ("layers" in document || "config" in document)) {
+    throw corrupt("manifest: both an index and a manifest");
+  }
+  return "manifests" in document ? readIndex(document) : readManifest(document);
+}
+
+/** A JSON object of a foreign document, or `image_corrupt`. */
+export function parseJsonObject(bytes: Uint8Array, what: string): Record<string, unknown> {
+  try {
+    return z.record(z.string(), z.unknown()).parse(JSON.parse(Buffer.from(bytes).toString("utf8")));
+  } catch (cause) {
+    throw new MayflyError("image_corrupt", `${what}: not a JSON object`, { cause });
+  }
+}
+
+/** The value as the schema reads it, or `image_corrupt` that names the first wrong field. */
+export function readDocument<T>(schema: z.ZodType<T>, document: unknown, what: string): T {
+  const parsed = schema.safeParse(document);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw corrupt(`${what}: ${issue?.path.join(".")}: ${issue?.message}`);
+}
+
+export function unsupported(what: string): MayflyError {
+  return new MayflyError("image_unsupported", `${what} are not supported`);
+}
+
+/** Entries without a platform are not images to be run: attestations, signatures. */
+function readIndex(document: unknown): Manifest {
+  const { mediaType, manifests } = readDocument(INDEX, document, "index");
+  requireType(mediaType, INDEX_TYPES);
+  const entries = manifests.flatMap(({ mediaType: entryType, digest, size, platform }) => {
+    if (!platform || !MANIFEST_TYPES.includes(entryType)) return [];
+    const { os, architecture, variant } = platform;
+    return [{ digest, size, platform: { os, architecture, variant: variant ?? undefined } }];
+  });
+  return { kind: "index", entries };
+}
+
+function readManifest(document: unknown): Manifest {
+  const { mediaType, config, layers } = readDocument(MANIFEST, document, "manifest");
+  requireType(mediaType, MANIFEST_TYPES);
+  requireType(config.mediaType, CONFIG_TYPES);
+  if (layers.length > MAX_LAYERS) throw unsupported(`images of more than ${MAX_LAYERS} layers`);
+  return { kind: "manifest", config, layers: layers.map(layerOf) };
+}
+
+function layerOf({ mediaType, digest, size }: z.infer<typeof DESCRIPTOR>): LayerBlob {
+  const compression = COMPRESSION.get(mediaType);
+  if (!compression) throw unsupported(`layers of type ${JSON.stringify(mediaType)}`);
+  return { digest, size, compression };
+}
+
+function requireType(mediaType: string | undefined, allowed: readonly string[]): void {
+  if (mediaType !== undefined && !allowed.includes(mediaType))
+    throw unsupported(`documents of type ${JSON.stringify(mediaType)}`);
+}
+
+function corrupt(message: string): MayflyError {
+  return new MayflyError("image_corrupt", message);
+}

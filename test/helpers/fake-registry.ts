@@ -1,0 +1,127 @@
+// A registry in memory, for what a real one will not do on demand: count, lie, hang, redirect, hand out tokens.
+//
+// It answers the two GETs of a pull, over plain HTTP on the loopback interface. Everything else is the test's: `intercept`
+// sees each request first and may answer it.
+
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Blob, BuiltImage, BuiltIndex } from "./image-builder.ts";
+import type { Login } from "./registry.ts";
+
+export interface FakeRequest {
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly authorization: string | undefined;
+}
+
+/** Returns true when it has answered, or will. */
+export type Intercept = (request: FakeRequest, response: ServerResponse) => boolean;
+
+export interface FakeRegistryOptions {
+  readonly intercept?: Intercept;
+  /** Asks for bearer tokens from its own `/token`, which wants this login, or nothing from "anonymous". */
+  readonly tokens?: Login | "anonymous";
+  /** What a token answer says of its life. */
+  readonly tokenSeconds?: number;
+}
+
+export interface FakeRegistry {
+  readonly host: string;
+  /** All requests so far, in order. */
+  readonly requests: readonly FakeRequest[];
+  /** How many requests had a path that matches. */
+  count(pattern: RegExp): number;
+  /** Serves the image under `repository:tag`, and all of it by digest. Answers with the references. */
+  add(name: string, image: BuiltImage | BuiltIndex): { reference: string; byDigest: string };
+  /** Replaces what is served for a digest, without changing its name. */
+  lie(digest: string, bytes: Buffer): void;
+  forget(digest: string): void;
+  /** Cuts all connections. Idempotent. */
+  stop(): Promise<void>;
+}
+
+const TOKEN = "a-token";
+
+export async function startFakeRegistry(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
+  const content = new Map<string, Blob>();
+  const requests: FakeRequest[] = [];
+  const server = createServer((incoming, response) => {
+    const request = read(incoming);
+    requests.push(request);
+    if (options.intercept?.(request, response)) return;
+    if (request.path === "/token") return answerToken(request, response, options);
+    if (options.tokens && request.authorization !== `Bearer ${TOKEN}`) return challenge(incoming, response);
+    serve(request, response, content);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    host,
+    requests,
+    count: (pattern) => requests.filter(({ path }) => pattern.test(path)).length,
+    add(name, image) {
+      const [repository = "", tag = ""] = name.split(":");
+      for (const blob of blobsOf(image)) content.set(blob.digest, blob);
+      content.set(`${repository}:${tag}`, image.manifest);
+      return { reference: `${host}/${name}`, byDigest: `${host}/${repository}@${image.manifest.digest}` };
+    },
+    lie(digest, bytes) {
+      const blob = content.get(digest);
+      if (blob) content.set(digest, { ...blob, bytes });
+    },
+    forget: (digest) => void content.delete(digest),
+    async stop() {
+      if (!server.listening) return;
+      server.close();
+      server.closeAllConnections();
+      await once(server, "close");
+    },
+  };
+}
+
+function read(incoming: IncomingMessage): FakeRequest {
+  const url = new URL(incoming.url ?? "/", "http://fake");
+  return { path: url.pathname, query: url.searchParams, authorization: incoming.headers.authorization };
+}
+
+function blobsOf(image: BuiltImage | BuiltIndex): Blob[] {
+  const parts = "images" in image ? image.images : [image];
+  return [image.manifest, ...parts.flatMap((part) => [part.manifest, ...part.blobs])];
+}
+
+function serve({ path }: FakeRequest, response: ServerResponse, content: ReadonlyMap<string, Blob>): void {
+  const [, repository = "", kind, name = ""] = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(path) ?? [];
+  const blob = content.get(name.startsWith("sha256:") ? name : `${repository}:${name}`);
+  if (!blob) refuse(response, 404, kind === "blobs" ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN");
+  else response.writeHead(200, { "content-type": blob.mediaType, "content-length": blob.bytes.length }).end(blob.bytes);
+}
+
+/** An errors document as the distribution specification has it. */
+export function refuse(response: ServerResponse, status: number, code: string): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(JSON.stringify({ errors: [{ code, message: `${code} said the fake` }] }));
+}
+
+function challenge(incoming: IncomingMessage, response: ServerResponse): void {
+  const realm = `http://${incoming.headers.host}/token`;
+  response.setHeader(
+    "www-authenticate",
+    `Bearer realm="${realm}",service="fake, \\"quoted\\"",scope="repository:demo/a:pull"`,
+  );
+  refuse(response, 401, "UNAUTHORIZED");
+}
+
+function answerToken(
+  { authorization }: FakeRequest,
+  response: ServerResponse,
+  { tokens, tokenSeconds }: FakeRegistryOptions,
+): void {
+  const isAnonymous = tokens === "anonymous" || tokens === undefined;
+  const wanted = isAnonymous
+    ? undefined
+    : `Basic ${Buffer.from(`${tokens.user}:${tokens.password}`).toString("base64")}`;
+  if (wanted !== undefined && authorization !== wanted) refuse(response, 401, "UNAUTHORIZED");
+  else response.end(JSON.stringify({ token: TOKEN, expires_in: tokenSeconds ?? 300 }));
+}

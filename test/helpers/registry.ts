@@ -1,0 +1,81 @@
+// A real registry for tests: Debian's docker-registry, on a free port of the loopback interface, in a directory of its own.
+
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { finished, runProgram, startProcess } from "../../runtime/host/command.ts";
+
+export interface Login {
+  readonly user: string;
+  readonly password: string;
+}
+
+export interface Registry {
+  /** `127.0.0.1:PORT`. */
+  readonly host: string;
+  /** What a push has to send: `Authorization`, when there is a login. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Ends the registry and removes its storage. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Resolves when the registry takes connections. With a login it asks for Basic credentials. */
+export async function startRegistry(options: { login?: Login } = {}): Promise<Registry> {
+  const directory = await mkdtemp(join(tmpdir(), "mayfly-registry-"));
+  const configPath = join(directory, "config.yml");
+  await writeFile(configPath, JSON.stringify(await configOf(directory, options.login))); // JSON is YAML.
+  const child = startProcess(["/usr/bin/docker-registry", "serve", configPath], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const ended = finished(child);
+  const stop = async () => {
+    child.kill("SIGTERM");
+    await ended;
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    return { host: await listeningHost(child), headers: headersOf(options.login), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function configOf(directory: string, login: Login | undefined): Promise<unknown> {
+  return {
+    version: 0.1,
+    log: { level: "info", accesslog: { disabled: true } },
+    storage: { filesystem: { rootdirectory: join(directory, "storage") }, delete: { enabled: true } },
+    http: { addr: "127.0.0.1:0" },
+    ...(login ? { auth: { htpasswd: { realm: "test", path: await writePasswords(directory, login) } } } : {}),
+  };
+}
+
+async function writePasswords(directory: string, { user, password }: Login): Promise<string> {
+  const path = join(directory, "htpasswd");
+  await writeFile(path, await runProgram(["htpasswd", "-Bbn", user, password]));
+  return path;
+}
+
+function headersOf(login: Login | undefined): Record<string, string> {
+  return login ? { authorization: `Basic ${Buffer.from(`${login.user}:${login.password}`).toString("base64")}` } : {};
+}
+
+/** The registry logs the port that the kernel gave it, once it listens. */
+async function listeningHost(child: ReturnType<typeof startProcess>): Promise<string> {
+  if (!child.stderr) throw new Error("the registry has no stderr");
+  const lines = createInterface({ input: child.stderr });
+  const found = new Promise<string>((resolve) => {
+    lines.on("line", (line) => {
+      const host = /listening on (127\.0\.0\.1:\d+)/.exec(line)?.[1];
+      if (host) resolve(host);
+    });
+  });
+  const died = once(child, "close").then(() => {
+    throw new Error("the registry ended before it listened");
+  });
+  died.catch(() => undefined); // Later it ends because it is stopped.
+  return Promise.race([found, died]);
+}

@@ -1,0 +1,85 @@
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type FakeRegistry, startFakeRegistry } from "../helpers/fake-registry.ts";
+import { buildImage, buildLayer } from "../helpers/image-builder.ts";
+import { makeStore, NEVER, type StoreUnderTest } from "../helpers/image-store.ts";
+
+const IMAGE = buildImage({ layers: [buildLayer([{ path: "one" }]), buildLayer([{ path: "two" }])] });
+
+let registry: FakeRegistry;
+let host: StoreUnderTest;
+let names: { reference: string; byDigest: string };
+
+beforeEach(async () => {
+  registry = await startFakeRegistry();
+  host = await makeStore();
+  names = registry.add("demo/a:1", IMAGE);
+});
+afterEach(async () => {
+  await registry.stop();
+  await host.remove();
+});
+
+test("an image by digest needs no registry the second time, not even after a restart", async () => {
+  const first = await host.store.ensure(names.byDigest, NEVER);
+  await registry.stop();
+  expect(await host.store.ensure(names.byDigest, NEVER)).toBe(first);
+  expect(await host.restart().ensure(names.byDigest, NEVER)).toEqual(first);
+});
+
+test("a tag that this host has resolved keeps its digest, and asks no registry", async () => {
+  const first = await host.store.ensure(names.reference, NEVER);
+  registry.add("demo/a:1", buildImage({ layers: [buildLayer([{ path: "newer" }])] }));
+  await registry.stop();
+  expect(await host.restart().ensure(names.reference, NEVER)).toEqual(first);
+});
+
+test("a tag is recorded only once its image is whole", async () => {
+  registry.lie(IMAGE.blobs[1]?.digest ?? "", Buffer.from("x"));
+  await expect(host.store.ensure(names.reference, NEVER)).rejects.toMatchObject({ reason: "image_corrupt" });
+  expect(await readdir(host.stateDir)).not.toContain("refs");
+});
+
+test("a warm image is found without any I/O", async () => {
+  const first = await host.store.ensure(names.reference, NEVER);
+  await host.remove();
+  await registry.stop();
+  expect(await host.store.ensure(names.reference, NEVER)).toBe(first);
+});
+
+test("a layer whose directory has gone is fetched again after a restart", async () => {
+  const image = await host.store.ensure(names.byDigest, NEVER);
+  await rm(image.layers[0] ?? "", { recursive: true });
+  const blobsBefore = registry.count(/blobs/);
+  expect(await host.restart().ensure(names.byDigest, NEVER)).toEqual(image);
+  expect(registry.count(/blobs/)).toBe(blobsBefore + 1);
+  expect(await readdir(image.layers[0] ?? "")).toEqual(["one"]);
+});
+
+test("a manifest that rotted on disk is fetched again", async () => {
+  const image = await host.store.ensure(names.byDigest, NEVER);
+  const path = join(host.stateDir, "content/sha256", image.digest.slice("sha256:".length));
+  await writeFile(path, "rotten");
+  expect(await host.restart().ensure(names.byDigest, NEVER)).toEqual(image);
+  expect(await readFile(path)).toEqual(IMAGE.manifest.bytes);
+});
+
+test("what a crash left unfinished is removed at the start, and what is whole stays", async () => {
+  const image = await host.store.ensure(names.reference, NEVER);
+  const [layer = ""] = host.layerNames();
+  await writeFile(join(host.layersDir, layer, "whole"), "");
+  for (const directory of ["layers/sha256", "content/sha256", "refs"]) {
+    await writeFile(join(host.stateDir, directory, `.unfinished-${layer}-012345`), "half");
+  }
+  await host.restart().removeLeftovers();
+  for (const directory of ["layers/sha256", "content/sha256", "refs"]) {
+    expect((await readdir(join(host.stateDir, directory))).filter((name) => name.startsWith("."))).toEqual([]);
+  }
+  expect(await host.restart().ensure(names.reference, NEVER)).toEqual(image);
+  expect(await readdir(join(host.layersDir, layer))).toContain("whole");
+});
+
+test("there are no leftovers on a host that has never pulled", async () => {
+  await host.store.removeLeftovers();
+});

@@ -1,0 +1,132 @@
+// The unpacking program by itself: what it may and may not do, seen from outside while it works.
+
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readdir, readFile, readlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { finished, runProgram, startProcess } from "../../runtime/host/command.ts";
+import { UID_BASE, UNPACK_PROGRAM } from "../helpers/image-store.ts";
+import { tar } from "../helpers/tar-builder.ts";
+
+let directory: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "mayfly-unpack-"));
+});
+afterEach(async () => void (await runProgram(["rm", "-rf", "--", directory])));
+
+function start(...options: string[]) {
+  const argv = [UNPACK_PROGRAM, directory, "--uid-base", String(UID_BASE), ...options] as const;
+  const child = startProcess([...argv], { stdio: ["pipe", "pipe", "pipe"] });
+  child.stdin?.on("error", () => {}); // It may end before it has read everything.
+  return { child, ended: finished(child) };
+}
+
+/** The process that parses, once it has unpacked the first file and waits for more. */
+async function parserOf(pid: number | undefined): Promise<string> {
+  while (!(await readdir(directory)).includes("first")); // It comes, or the test runs into its time limit.
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8");
+  return `/proc/${children.trim()}`;
+}
+
+/** The beginning of an archive that goes on. */
+const BEGINNING = tar([{ path: "first" }]).subarray(0, 512);
+
+test("the process that parses sees nothing but the directory and holds almost no power", async () => {
+  const { child, ended } = start();
+  child.stdin?.write(BEGINNING);
+  const parser = await parserOf(child.pid);
+  const status = Object.fromEntries(
+    (await readFile(`${parser}/status`, "utf8")).split("\n").map((line) => line.split(/:\s*/)),
+  );
+  expect(await readdir(`${parser}/root`)).toEqual(["first"]);
+  expect((await readFile(`${parser}/mountinfo`, "utf8")).trim().split("\n")).toHaveLength(1);
+  expect((await readFile(`${parser}/uid_map`, "utf8")).trim().split(/\s+/)).toEqual(["0", String(UID_BASE), "65536"]);
+  expect(await readdir(`${parser}/fd`)).toHaveLength(4);
+  expect(status.NoNewPrivs).toBe("1");
+  expect(status.CapEff).toBe("000000008000001b"); // chown, dac_override, fowner, fsetid, setfcap
+  expect(status.CapPrm).toBe(status.CapEff);
+  for (const namespace of ["user", "mnt", "net", "ipc", "uts", "pid", "cgroup"]) {
+    expect(await readlink(`${parser}/ns/${namespace}`)).not.toBe(await readlink(`/proc/self/ns/${namespace}`));
+  }
+  child.stdin?.end();
+  expect(await ended).toMatchObject({ exitCode: 0 });
+});
+
+test("the process that parses dies with its parent", async () => {
+  const { child, ended } = start();
+  child.stdin?.write(BEGINNING);
+  await parserOf(child.pid);
+  child.kill("SIGKILL");
+  expect(await ended).toMatchObject({ signal: "SIGKILL" }); // Its pipes close only when both are gone.
+});
+
+test("a parser that is killed is the host's failure, not the layer's", async () => {
+  const { child, ended } = start();
+  child.stdin?.write(BEGINNING);
+  const parser = await parserOf(child.pid);
+  process.kill(Number(parser.slice("/proc/".length)), "SIGKILL");
+  expect(await ended).toMatchObject({ exitCode: 1, stderrTail: "the unpacking process was killed by signal 9\n" });
+});
+
+test("a disk that is full is the host's failure", async () => {
+  const mounted = join(directory, "small");
+  const archive = join(directory, "archive.tar");
+  await runProgram(["mkdir", mounted]);
+  const big = tar([{ path: "big", content: Buffer.alloc(2 ** 20, 1) }]);
+  await writeFile(archive, big);
+  const script = `mount -t tmpfs -o size=64k tmpfs ${mounted} && ${UNPACK_PROGRAM} ${mounted} --uid-base ${UID_BASE} < ${archive}`;
+  const child = startProcess(["unshare", "-m", "sh", "-c", script], { stdio: ["ignore", "ignore", "pipe"] });
+  expect(await finished(child)).toMatchObject({ exitCode: 1, stderrTail: expect.stringContaining("No space left") });
+});
+
+test.each([
+  ["no directory", []],
+  ["a uid base among the host's own users", ["DIR", "--uid-base", "1000"]],
+  ["a uid base without room above", ["DIR", "--uid-base", "4294967290"]],
+  ["a number that is none", ["DIR", "--uid-base", "200000", "--max-bytes", "-1"]],
+  ["an unknown option", ["DIR", "--uid-base", "200000", "--force"]],
+])("%s is wrong usage", async (_what, options) => {
+  const argv = options.map((option) => (option === "DIR" ? directory : option));
+  expect(
+    await finished(startProcess([UNPACK_PROGRAM, ...argv], { stdio: ["ignore", "ignore", "pipe"] })),
+  ).toMatchObject({
+    exitCode: 2,
+  });
+});
+
+test("whatever the bytes are, the program ends with a verdict: done, or refused in one line", async () => {
+  const valid = tar([
+    { path: "d/", xattrs: { "user.a": "b" } },
+    { path: `${"n".repeat(120)}`, content: "x".repeat(700) },
+    { path: "d/.wh..wh..opq" },
+    { path: "l", type: "symlink", linkTarget: "d" },
+    { path: "l/h", type: "hardlink", linkTarget: "d" },
+  ]);
+  const offset = fc.nat({ max: valid.length - 1 });
+  const changes = fc.array(fc.tuple(offset, fc.nat({ max: 255 })), { minLength: 1, maxLength: 4 });
+  await fc.assert(
+    fc.asyncProperty(changes, fc.boolean(), async (flips, fixSums) => {
+      const bytes = Buffer.from(valid);
+      for (const [at, value] of flips) bytes[at] = value;
+      if (fixSums) for (let at = 0; at < bytes.length; at += 512) fixChecksum(bytes.subarray(at, at + 512));
+      const { child, ended } = start("--max-entries", "100", "--max-bytes", "100000");
+      child.stdin?.end(bytes);
+      const { exitCode, stderrTail } = await ended;
+      expect([0, 3]).toContain(exitCode);
+      expect(stderrTail.split("\n")).toHaveLength(exitCode === 0 ? 1 : 2);
+      await runProgram(["find", directory, "-mindepth", "1", "-delete"]);
+    }),
+    { numRuns: 60, seed: randomBytes(4).readInt32LE() },
+  );
+});
+
+/** So that changes reach what is behind the checksum. Harmless to blocks that are no headers. */
+function fixChecksum(block: Buffer): void {
+  if (block.toString("latin1", 257, 262) !== "ustar") return;
+  block.fill(" ", 148, 156);
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+}

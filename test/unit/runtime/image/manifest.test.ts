@@ -1,0 +1,106 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { isMayflyError } from "../../../../core/errors.ts";
+import { parseManifest } from "../../../../runtime/image/manifest.ts";
+
+const DIGEST = `sha256:${"a".repeat(64)}`;
+const OCI = "application/vnd.oci.image";
+const DOCKER = "application/vnd.docker.distribution";
+
+const descriptor = (mediaType: string, more: object = {}) => ({ mediaType, digest: DIGEST, size: 7, ...more });
+const CONFIG = descriptor(`${OCI}.config.v1+json`);
+const LAYER = descriptor(`${OCI}.layer.v1.tar+gzip`);
+const MANIFEST = { schemaVersion: 2, config: CONFIG, layers: [LAYER] };
+
+const parse = (value: unknown) => parseManifest(Buffer.from(typeof value === "string" ? value : JSON.stringify(value)));
+
+test("a manifest without a media type of its own is known by its shape", () => {
+  expect(parse(MANIFEST)).toEqual({
+    kind: "manifest",
+    config: expect.objectContaining({ digest: DIGEST, size: 7 }),
+    layers: [{ digest: DIGEST, size: 7, compression: "gzip" }],
+  });
+});
+
+test("entries of an index that are no images are left out", () => {
+  const image = {
+    ...descriptor(`${OCI}.manifest.v1+json`),
+    platform: { os: "linux", architecture: "arm", variant: "v7" },
+  };
+  const attestation = descriptor(`${OCI}.manifest.v1+json`);
+  const nested = { ...descriptor(`${OCI}.index.v1+json`), platform: { os: "linux", architecture: "amd64" } };
+  const index = parse({ schemaVersion: 2, manifests: [attestation, nested, image] });
+  expect(index).toMatchObject({ kind: "index", entries: [{ platform: { architecture: "arm", variant: "v7" } }] });
+});
+
+test.each([
+  ["not JSON", "{", "image_corrupt", "not a JSON object"],
+  ["an array", [], "image_corrupt", "not a JSON object"],
+  ["null", null, "image_corrupt", "not a JSON object"],
+  ["empty", {}, "image_corrupt", "schemaVersion"],
+  ["a manifest and an index at once", { ...MANIFEST, manifests: [] }, "image_corrupt", "both"],
+  ["of schema 1", { schemaVersion: 1, fsLayers: [] }, "image_unsupported", "schema 1"],
+  [
+    "a manifest that calls itself an index",
+    { ...MANIFEST, mediaType: `${OCI}.index.v1+json` },
+    "image_unsupported",
+    "index.v1+json",
+  ],
+  [
+    "an index that calls itself a manifest",
+    { schemaVersion: 2, manifests: [], mediaType: `${DOCKER}.manifest.v2+json` },
+    "image_unsupported",
+    "manifest.v2",
+  ],
+  [
+    "a Helm chart",
+    { ...MANIFEST, config: descriptor("application/vnd.cncf.helm.config.v1+json") },
+    "image_unsupported",
+    "helm",
+  ],
+  ["of zstd layers", { ...MANIFEST, layers: [descriptor(`${OCI}.layer.v1.tar+zstd`)] }, "image_unsupported", "zstd"],
+  [
+    "of foreign layers",
+    { ...MANIFEST, layers: [descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")] },
+    "image_unsupported",
+    "foreign",
+  ],
+  [
+    "of a layer type that an object inherits",
+    { ...MANIFEST, layers: [descriptor("constructor")] },
+    "image_unsupported",
+    "constructor",
+  ],
+  ["of too many layers", { ...MANIFEST, layers: Array(128).fill(LAYER) }, "image_unsupported", "127"],
+  ["of a negative size", { ...MANIFEST, layers: [{ ...LAYER, size: -1 }] }, "image_corrupt", "layers.0.size"],
+  [
+    "of a size that is no whole number",
+    { ...MANIFEST, layers: [{ ...LAYER, size: 1.5 }] },
+    "image_corrupt",
+    "layers.0.size",
+  ],
+  [
+    "of a digest that climbs",
+    { ...MANIFEST, config: { ...CONFIG, digest: "sha256:../../x" } },
+    "image_corrupt",
+    "config.digest",
+  ],
+])("a document that is %s is refused by name", (_what, value, reason, word) => {
+  expect(() => parse(value)).toThrow(expect.objectContaining({ reason, message: expect.stringContaining(word) }));
+});
+
+test("any document is read or refused with an error of ours", () => {
+  const noise = fc.dictionary(
+    fc.constantFrom("schemaVersion", "config", "layers", "manifests", "mediaType"),
+    fc.jsonValue(),
+  );
+  fc.assert(
+    fc.property(noise, (document) => {
+      try {
+        parse(document);
+      } catch (error) {
+        expect(isMayflyError(error)).toBe(true);
+      }
+    }),
+  );
+});

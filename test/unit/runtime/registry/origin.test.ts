@@ -1,0 +1,33 @@
+import { expect, test } from "vitest";
+import { createPlainHttpPolicy } from "../../../../runtime/registry/origin.ts";
+
+const policy = createPlainHttpPolicy(["registry.internal:5000", "plain.example"]);
+
+test.each([
+  ["127.0.0.1:5000", "http:"],
+  ["127.200.3.4", "http:"],
+  ["localhost:5000", "http:"],
+  ["[::1]:5000", "http:"],
+  ["registry.internal:5000", "http:"],
+  ["plain.example:8080", "http:"],
+  ["registry.internal", "https:"],
+  ["127.0.0.1.example.com", "https:"],
+  ["localhost.example.com", "https:"],
+  ["10.0.0.1:5000", "https:"],
+  ["ghcr.io", "https:"],
+])("%s is spoken to over %s", (host, protocol) => {
+  expect(new URL(policy.originOf(host)).protocol).toBe(protocol);
+});
+
+test.each([
+  ["https://storage.example/x", "https://ghcr.io", true],
+  ["https://storage.example/x", "http://localhost", true],
+  ["http://localhost/x", "http://127.0.0.1", true],
+  ["http://localhost/x", "https://ghcr.io", false],
+  ["http://plain.example/x", "https://ghcr.io", false],
+  ["http://storage.example/x", "http://localhost", false],
+  ["ftp://localhost/x", "http://localhost", false],
+  ["file:///etc/passwd", "http://localhost", false],
+])("going to %s from %s is allowed: %s", (url, from, allowed) => {
+  expect(policy.allows(new URL(url), new URL(from))).toBe(allowed);
+});

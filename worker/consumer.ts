@@ -1,0 +1,144 @@
+// Takes runs off the queue, while there is room for them. The only file of the worker that knows BullMQ.
+//
+// A BullMQ job is a ticket: it says that an attempt waits, and is spent as soon as the run's record is claimed. The record,
+// not the job, is the truth; a ticket that comes twice, or late, claims nothing and is thrown away.
+
+import { type Job, Worker } from "bullmq";
+import type { Redis } from "ioredis";
+import { monotonicMs } from "../core/clock.ts";
+import { QUEUE_PREFIX, queueName } from "../core/keys.ts";
+import type { Log } from "../core/log.ts";
+import { type RunRecord, Ticket } from "../core/record.ts";
+import type { Ledger, Share } from "./admission.ts";
+import type { RunStore } from "./run-store.ts";
+
+/** A run that this host can never hold is put back for others, and looked at again by anybody after this. */
+const TOO_LARGE_DELAY_MS = 1_000;
+/** After a failed fetch. BullMQ and ioredis reconnect by themselves; this only keeps the loop from spinning meanwhile. */
+const FETCH_RETRY_MS = 200;
+
+export interface ConsumerOptions {
+  readonly redis: Redis;
+  readonly pool: string;
+  readonly hostId: string;
+  readonly incarnation: string;
+  readonly ledger: Ledger;
+  readonly store: RunStore;
+  readonly log: Log;
+  /** Resolves when nothing of the attempt is left on this host; its share is given back then. Never rejects. */
+  readonly execute: (record: RunRecord, takenAtMs: number) => Promise<void>;
+}
+
+export class Consumer {
+  readonly #options: ConsumerOptions;
+  readonly #worker: Worker;
+  readonly #executing = new Set<Promise<void>>();
+  readonly #stopped = Promise.withResolvers<void>();
+  #loop: Promise<void> | undefined;
+  #stopping = false;
+
+  constructor(options: ConsumerOptions) {
+    this.#options = options;
+    // No processor and no run(): tickets are fetched by hand, because BullMQ's concurrency knows nothing of memory.
+    this.#worker = new Worker(queueName(options.pool), null, {
+      connection: options.redis,
+      prefix: QUEUE_PREFIX,
+      autorun: false,
+      // A ticket that is fetched but not spent (the worker died in between) is handed out again.
+      maxStalledCount: 1_000,
+      removeOnComplete: { count: 0 },
+      removeOnFail: { count: 0 },
+    });
+    this.#worker.on("error", (error) => options.log.warn("queue.error", { error }));
+  }
+
+  async start(): Promise<void> {
+    await this.#worker.waitUntilReady();
+    await this.#worker.startStalledCheckTimer();
+    this.#loop = this.#consume();
+  }
+
+  /** Takes nothing more from now on. */
+  stop(): void {
+    this.#stopping = true;
+    this.#stopped.resolve();
+  }
+
+  /** Resolves when all that was taken has been executed. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#executing);
+  }
+
+  /** Only when idle. Forced, because BullMQ would wait without limit for jobs that are none of its own. */
+  async close(): Promise<void> {
+    this.stop();
+    await this.#worker.close(true);
+    await this.#loop;
+  }
+
+  async #consume(): Promise<void> {
+    while (!this.#stopping) {
+      if (this.#options.ledger.free.slots < 1) await this.#vacancy();
+      else await this.#takeOne().catch((error) => this.#pause(error));
+    }
+  }
+
+  async #takeOne(): Promise<void> {
+    const { incarnation, ledger, log } = this.#options;
+    const job = await this.#worker.getNextJob(incarnation);
+    if (!job) return;
+    const ticket = Ticket.safeParse(job.data);
+    if (!ticket.success) {
+      log.error("ticket.unreadable", { job: job.id });
+      return this.#spend(job);
+    }
+    if (this.#stopping) return this.#handBack(job);
+    if (!ledger.couldEverHold(ticket.data.demand)) return this.#delay(job);
+    const share = ledger.take(ticket.data.demand);
+    if (share) return this.#claim(job, ticket.data, share);
+    // First come, first served: this host takes nothing smaller before it, and other hosts may have it.
+    await this.#handBack(job);
+    await this.#vacancy();
+  }
+
+  async #claim(job: Job, ticket: Ticket, share: Share): Promise<void> {
+    const { store, hostId, log, execute } = this.#options;
+    const takenAtMs = monotonicMs();
+    const record = await store.claim({ id: ticket.run, attempt: ticket.attempt }, hostId).catch((error) => {
+      share();
+      throw error;
+    });
+    if (!record) share();
+    else this.#track(execute(record, takenAtMs).finally(share));
+    // Not awaited: whether BullMQ hears of it now or hands the ticket out again, the record decides.
+    this.#spend(job).catch((error) => log.warn("ticket.unspent", { job: job.id, error }));
+  }
+
+  #track(execution: Promise<void>): void {
+    this.#executing.add(execution);
+    void execution.finally(() => this.#executing.delete(execution));
+  }
+
+  /** The next share that is given back, or the end. */
+  async #vacancy(): Promise<void> {
+    await Promise.race([this.#options.ledger.vacated(), this.#stopped.promise]);
+  }
+
+  async #spend(job: Job): Promise<void> {
+    await job.moveToCompleted(null, this.#options.incarnation, false);
+  }
+
+  async #handBack(job: Job): Promise<void> {
+    await job.moveToWait(this.#options.incarnation);
+  }
+
+  async #delay(job: Job): Promise<void> {
+    await job.moveToDelayed(Date.now() + TOO_LARGE_DELAY_MS, this.#options.incarnation);
+  }
+
+  async #pause(error: unknown): Promise<void> {
+    if (this.#stopping) return;
+    this.#options.log.warn("queue.fetch_failed", { error });
+    await new Promise((resolve) => setTimeout(resolve, FETCH_RETRY_MS));
+  }
+}

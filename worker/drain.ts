@@ -1,0 +1,27 @@
+// Leaving in order: take nothing more, let what runs come to its end, and at the limit give up what is left.
+
+import type { Log } from "../core/log.ts";
+import type { Consumer } from "./consumer.ts";
+import type { Executor } from "./executor.ts";
+import type { Heartbeat } from "./host-record.ts";
+
+export interface DrainOptions {
+  readonly consumer: Consumer;
+  readonly executor: Executor;
+  readonly heartbeat: Heartbeat;
+  readonly limitMs: number;
+  readonly log: Log;
+}
+
+/** Resolves when nothing runs here any more: within the limit, and the time that killing what is left takes. */
+export async function drain({ consumer, executor, heartbeat, limitMs, log }: DrainOptions): Promise<void> {
+  log.info("worker.draining", { limitMs });
+  consumer.stop();
+  await heartbeat.drain();
+  const limit = setTimeout(() => {
+    log.warn("worker.drain_limit", { limitMs });
+    executor.abandonAll();
+  }, limitMs);
+  await consumer.idle();
+  clearTimeout(limit);
+}

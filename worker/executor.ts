@@ -1,0 +1,195 @@
+// One attempt of one run, top to bottom: lease → image → sandbox → output → outcome → release.
+
+import { roundMs, Stopwatch } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { RunRecord } from "../core/record.ts";
+import { planRun, type Receipt, type RunPlan, type StreamFacts } from "../core/run.ts";
+import { Scope } from "../core/scope.ts";
+import type { Runtime, Sandbox, SandboxEnd } from "../runtime/index.ts";
+import { Ending } from "./ending.ts";
+import { feedInput } from "./input.ts";
+import { Lease } from "./lease.ts";
+import { judgeEnd, judgeError, type Verdict } from "./outcome.ts";
+import { keepOutput } from "./output.ts";
+import type { Messages, RunStore } from "./run-store.ts";
+import { sandboxSpec } from "./spec.ts";
+
+export interface ExecutorOptions {
+  readonly runtime: Runtime;
+  readonly store: RunStore;
+  readonly messages: Messages;
+  readonly hostId: string;
+  readonly log: Log;
+}
+
+/** What an attempt gathers on its way, for its receipt. */
+interface Gathered {
+  imageDigest?: string;
+  end?: SandboxEnd;
+  stdout?: StreamFacts;
+  stderr?: StreamFacts;
+}
+
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #running = new Map<string, Ending>();
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+  }
+
+  /** Ends an attempt that runs here; any other id is not ours and is left alone. */
+  cancel(runId: string): void {
+    this.#running.get(runId)?.because({ kind: "cancelled" });
+  }
+
+  /** Ends every attempt at once; each is given up. */
+  abandonAll(): void {
+    for (const ending of this.#running.values()) ending.because({ kind: "drained" });
+  }
+
+  /** Resolves when the attempt is recorded (or given up) and nothing of it is left on this host. Never rejects. */
+  async execute(record: RunRecord, takenAtMs: number): Promise<void> {
+    const { store, log } = this.#options;
+    const attempt = { id: record.id, attempt: record.attempt };
+    const plan = planRun(record.request);
+    const ending = new Ending();
+    const scope = new Scope();
+    const watch = new Stopwatch();
+    const gathered: Gathered = {};
+    watch.phases.queue = (record.claimedAt ?? record.queuedAt) - record.queuedAt;
+    this.#running.set(record.id, ending);
+    const lease = new Lease({ takenAtMs, ending, renew: () => store.renew(attempt) });
+
+    let verdict: Verdict;
+    try {
+      const end = await this.#run({ record, plan, ending, scope, watch, gathered, lease });
+      verdict = judgeEnd(end, ending.reason, plan);
+    } catch (error) {
+      verdict = judgeError(error, ending.reason);
+    }
+    watch.stop();
+    const receipt = this.#receipt(record, watch, gathered);
+    await this.#record(attempt, verdict, receipt, gathered).catch((error) =>
+      log.error("run.unrecorded", { run: record.id, error }),
+    );
+    lease.stop();
+    for (const failure of await scope.close()) log.error("sandbox.not_removed", { run: record.id, ...failure });
+    this.#running.delete(record.id);
+    log.info("run.ended", {
+      run: record.id,
+      tenant: record.tenant,
+      image: record.request.image,
+      ...receipt,
+      ...verdict,
+    });
+  }
+
+  async #run(work: Work): Promise<SandboxEnd> {
+    const { record, plan, ending, scope, watch, gathered, lease } = work;
+    const { runtime, store } = this.#options;
+    const stopStartClock = ending.after("start", plan.timeouts.startMs);
+    scope.add("start clock", stopStartClock);
+
+    watch.enter("pull");
+    const image = await runtime.ensureImage(record.request.image, ending.signal);
+    gathered.imageDigest = image.digest;
+
+    watch.enter("prepare");
+    const sandbox = await runtime.openSandbox(sandboxSpec(record, plan, image, lease.remainingMs), ending.signal);
+    scope.add("sandbox", () => sandbox.close());
+    lease.guard((ms) => sandbox.extend(ms));
+    watch.enter("run");
+    splitStart(watch, sandbox);
+    stopStartClock();
+    scope.add("run clock", ending.after("run", plan.timeouts.runMs));
+    scope.add("stop", stopOn(ending, sandbox, plan.timeouts.graceMs));
+
+    // What the program writes is stored as `running`; a hold that was lost meanwhile is noticed here, first of all.
+    if (sandbox.programStarted && !(await store.started(record))) ending.because({ kind: "lease_lost" });
+    const collected = Promise.all([this.#keep(work, sandbox), this.#feed(work, sandbox)]);
+    gathered.end = await sandbox.ended.finally(() => watch.enter("collect"));
+    await collected;
+    return gathered.end;
+  }
+
+  async #keep({ record, plan, gathered }: Work, sandbox: Sandbox): Promise<void> {
+    const keep = (name: "stdout" | "stderr") =>
+      keepOutput(sandbox[name], plan.limits.outputBytes, (offset, bytes) =>
+        this.#options.store.append(record, name, offset, bytes),
+      );
+    [gathered.stdout, gathered.stderr] = await Promise.all([keep("stdout"), keep("stderr")]);
+  }
+
+  async #feed({ record }: Work, sandbox: Sandbox): Promise<void> {
+    if (record.request.stdin === undefined) return void sandbox.stdin.end();
+    const { store, messages } = this.#options;
+    const over = new AbortController();
+    sandbox.ended.finally(() => over.abort()).catch(() => {}); // Whoever awaits `ended` is told why.
+    const source = {
+      read: (offset: number, length: number) => store.readStdin(record.id, offset, length),
+      // Input that was all there at the start needs no ear.
+      listen: (wake: () => void) =>
+        record.stdinClosed ? Promise.resolve(async () => {}) : messages.onInput(record.id, wake),
+    };
+    await feedInput(sandbox.stdin, source, over.signal);
+  }
+
+  #receipt(record: RunRecord, watch: Stopwatch, { imageDigest, end }: Gathered): Receipt {
+    const { hostId, runtime } = this.#options;
+    const { phases } = watch;
+    return { imageDigest, host: hostId, driver: runtime.driver, attempt: record.attempt, phases, ...end?.usage };
+  }
+
+  async #record(
+    attempt: { id: string; attempt: number },
+    verdict: Verdict,
+    receipt: Receipt,
+    gathered: Gathered,
+  ): Promise<void> {
+    const { store } = this.#options;
+    if ("giveUp" in verdict) return store.release(attempt, verdict.giveUp);
+    await store.finish(attempt, {
+      outcome: verdict.outcome,
+      receipt,
+      stdout: gathered.stdout,
+      stderr: gathered.stderr,
+    });
+  }
+}
+
+interface Work {
+  readonly record: RunRecord;
+  readonly plan: RunPlan;
+  readonly ending: Ending;
+  readonly scope: Scope;
+  readonly watch: Stopwatch;
+  readonly gathered: Gathered;
+  readonly lease: Lease;
+}
+
+/** The driver knows what part of making the sandbox was starting the program in it. */
+function splitStart({ phases }: Stopwatch, { startMs }: Sandbox): void {
+  phases.start = roundMs(startMs);
+  phases.prepare = roundMs(Math.max(0, (phases.prepare ?? 0) - startMs));
+}
+
+/**
+ * Stops the program once there is a reason: SIGTERM, then SIGKILL when the grace is over. A hold that is lost, and a worker
+ * that leaves, wait for nothing. Returns the way to stop watching.
+ */
+function stopOn(ending: Ending, sandbox: Sandbox, graceMs: number): () => void {
+  let grace: NodeJS.Timeout | undefined;
+  const stop = () => {
+    const polite = ending.reason?.kind === "cancelled" || ending.reason?.kind === "timed_out";
+    if (!polite || graceMs === 0) return sandbox.kill();
+    sandbox.signal("SIGTERM");
+    grace = setTimeout(() => sandbox.kill(), graceMs);
+  };
+  if (ending.signal.aborted) stop();
+  else ending.signal.addEventListener("abort", stop, { once: true });
+  return () => {
+    ending.signal.removeEventListener("abort", stop);
+    clearTimeout(grace);
+  };
+}

@@ -1,0 +1,103 @@
+// The worker's process: configuration in, one host in the cluster out. Ordered start, bounded stop.
+
+import { createServer } from "node:net";
+import { availableParallelism, hostname, totalmem } from "node:os";
+import { readConfig } from "../core/config.ts";
+import { MayflyError, toMayflyError } from "../core/errors.ts";
+import type { Capacity } from "../core/host.ts";
+import { newIncarnation } from "../core/ids.ts";
+import { createLog } from "../core/log.ts";
+import { VERSION } from "../core/version.ts";
+import { createRuntime } from "../runtime/index.ts";
+import { Ledger } from "./admission.ts";
+import { WORKER_SETTINGS, type WorkerConfig } from "./config.ts";
+import { Consumer } from "./consumer.ts";
+import { drain } from "./drain.ts";
+import { Executor } from "./executor.ts";
+import { Heartbeat } from "./host-record.ts";
+import { reconcile } from "./reconcile.ts";
+import { connectRedis, Messages, RunStore } from "./run-store.ts";
+
+/** The share of the machine's memory for runs; the rest is the kernel's, Redis' and ours. */
+const MEMORY_SHARE = 0.8;
+
+const log = createLog({ process: "worker" }, (line) => process.stdout.write(line));
+
+try {
+  await main(readConfig(WORKER_SETTINGS, process.env));
+} catch (error) {
+  log.error("worker.failed", { error: toMayflyError(error) });
+  process.exit(1);
+}
+
+async function main(config: WorkerConfig): Promise<void> {
+  const hostId = hostName(config.hostId ?? hostname());
+  const incarnation = newIncarnation();
+  await beAlone(config.stateDir);
+  const runtime = await createRuntime({ ...config, hostId, log });
+  const redis = connectRedis(config.redisUrl);
+  const subscriber = redis.duplicate();
+  for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
+  await Promise.all([redis.connect(), subscriber.connect()]);
+
+  const store = new RunStore(redis, config.retention);
+  const messages = new Messages(subscriber);
+  const ledger = new Ledger(capacityOf(config));
+  const executor = new Executor({ runtime, store, messages, hostId, log });
+  const execute = executor.execute.bind(executor);
+  const consumer = new Consumer({ redis, pool: config.pool, hostId, incarnation, ledger, store, log, execute });
+  const fixed = { id: hostId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver };
+  const heartbeat = new Heartbeat({ fixed, ledger, log, publish: (record) => store.publishHost(record) });
+
+  await reconcile(runtime, store, hostId, log);
+  await messages.onCancel(hostId, (runId) => executor.cancel(runId));
+  await heartbeat.start();
+  await consumer.start();
+  log.info("worker.ready", { host: hostId, pool: config.pool, driver: runtime.driver, capacity: ledger.capacity });
+
+  let stopping = false;
+  const stop = async (signal: string) => {
+    if (stopping) return executor.abandonAll(); // Asked twice: at once.
+    stopping = true;
+    log.info("worker.stopping", { signal });
+    await drain({ consumer, executor, heartbeat, limitMs: config.drain, log });
+    heartbeat.stop();
+    await consumer.close();
+    await store.removeHost(hostId);
+    await runtime.close();
+    redis.disconnect();
+    subscriber.disconnect();
+    log.info("worker.stopped");
+    process.exit(0);
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
+}
+
+function capacityOf(config: WorkerConfig): Capacity {
+  return {
+    cpus: (config.cpus ?? availableParallelism()) * config.cpuOvercommit,
+    memoryBytes: config.memory ?? Math.floor(totalmem() * MEMORY_SHARE),
+    pids: config.pids,
+    slots: config.slots,
+  };
+}
+
+/** It is part of the names of cgroups, channels and keys. */
+function hostName(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(name)) return name;
+  throw new MayflyError(
+    "configuration_invalid",
+    `MAYFLY_HOST_ID=${JSON.stringify(name)} is not a name of letters, digits, "-", "_" and "."`,
+  );
+}
+
+/** Two workers on one state directory would remove each other's sandboxes. An abstract socket is a lock that dies with us. */
+async function beAlone(stateDir: string): Promise<void> {
+  const lock = createServer().unref();
+  await new Promise<void>((resolve, reject) => {
+    lock.once("error", () =>
+      reject(new MayflyError("configuration_invalid", `MAYFLY_STATE_DIR=${stateDir} is in use by another worker`)),
+    );
+    lock.listen(`\0mayfly-worker:${stateDir}`, resolve);
+  });
+}

@@ -1,0 +1,45 @@
+// From what was asked for and what the image says, to what the runtime is told.
+
+import { MayflyError } from "../core/errors.ts";
+import type { RunRecord } from "../core/record.ts";
+import type { RunPlan } from "../core/run.ts";
+import type { Image, SandboxSpec } from "../runtime/index.ts";
+
+/** As Docker does it: an entrypoint of the request's drops the image's command as well. */
+export function commandLine(request: RunRecord["request"], image: Image["config"]): string[] {
+  const entrypoint = request.entrypoint ?? image.entrypoint;
+  const command = request.command ?? (request.entrypoint ? [] : image.command);
+  const argv = [...entrypoint, ...command];
+  if (argv.length === 0) {
+    throw new MayflyError("invalid_field", "command: neither the request nor the image names a program", {
+      details: { field: "command" },
+    });
+  }
+  return argv;
+}
+
+/** The image's variables with the request's over them; of two with one name the later holds. */
+export function environment(request: RunRecord["request"], image: Image["config"]): string[] {
+  const named = image.env.map(
+    (entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)] as const,
+  );
+  const merged = new Map([...named, ...Object.entries(request.env ?? {})]);
+  return [...merged].map(([name, value]) => `${name}=${value}`);
+}
+
+export function sandboxSpec(record: RunRecord, plan: RunPlan, image: Image, deadlineMs: number): SandboxSpec {
+  const { request } = record;
+  const id = `${record.id}-${record.attempt}`;
+  return {
+    id,
+    image,
+    argv: commandLine(request, image.config),
+    env: environment(request, image.config),
+    workdir: request.workdir ?? image.config.workdir,
+    user: request.user ?? image.config.user,
+    // The end of the id is its random part; a host name is at most 63 characters.
+    hostname: record.id.slice(-12),
+    limits: plan.limits,
+    deadlineMs,
+  };
+}
