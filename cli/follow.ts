@@ -11,9 +11,10 @@ export interface FollowOptions {
   readonly signal?: AbortSignal | undefined;
   /** A connection that is silent for longer counts as broken. It must exceed the keep-alive's 15 s; 45 s by default. */
   readonly silenceMs?: number | undefined;
+  /** Further connections in a row that may bring nothing new; 8 by default, which with their waits last about 16 s. */
+  readonly reconnects?: number | undefined;
 }
 
-/** Connections in a row that may bring nothing new; with the waits between them they last about 16 s. */
 const MAX_RECONNECTS = 8;
 const STEP_MS = 200;
 const SILENCE_MS = 45_000;
@@ -25,7 +26,11 @@ const SILENCE_MS = 45_000;
  */
 export async function* followRun(send: Send, id: string, options: FollowOptions = {}): AsyncGenerator<RunEvent, void> {
   const position = createPosition();
-  const patience = createPatience({ limit: MAX_RECONNECTS, stepMs: STEP_MS, signal: options.signal });
+  const patience = createPatience({
+    limit: options.reconnects ?? MAX_RECONNECTS,
+    stepMs: STEP_MS,
+    signal: options.signal,
+  });
   for (;;) {
     try {
       for await (const received of connect(send, id, { ...options, lastEventId: position.id })) {

@@ -13,7 +13,7 @@ export interface Io {
   readonly fetch: typeof globalThis.fetch;
   /** The text of a file; throws Node's error. */
   readonly readFile: (path: string) => string;
-  readonly version: () => string;
+  readonly version: string;
   /** Has SIGINT, SIGTERM and SIGHUP told to the listener instead of ending the process, until the returned function is called. */
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
   /** Ends the process at once, whatever is under way. */

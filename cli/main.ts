@@ -2,6 +2,7 @@
 // The process around the `mayfly` command: the one file of cli/ that touches `process`.
 
 import { readFileSync } from "node:fs";
+import { VERSION } from "../core/version.ts";
 import type { Io } from "./io.ts";
 import { program } from "./program.ts";
 import { createSink } from "./sink.ts";
@@ -15,7 +16,7 @@ const io: Io = {
   stderr: createSink(process.stderr),
   fetch: globalThis.fetch,
   readFile: (path) => readFileSync(path, "utf8"),
-  version: () => JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version,
+  version: VERSION,
   onSignal(listener) {
     for (const signal of SIGNALS) process.on(signal, listener);
     return () => {

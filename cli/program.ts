@@ -48,7 +48,7 @@ function findCommand(name: string): Command {
 }
 
 async function printVersion(io: Io, json: boolean): Promise<number> {
-  await (json ? printJson(io, { version: io.version() }) : io.stdout.write(`mayfly ${io.version()}\n`));
+  await (json ? printJson(io, { version: io.version }) : io.stdout.write(`mayfly ${io.version}\n`));
   return EXIT.ok;
 }
 

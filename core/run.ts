@@ -140,14 +140,10 @@ const environmentName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is not a n
 
 export const RunRequest = z
   .strictObject({
-    image: z
-      .string()
-      .min(1)
-      .max(512)
-      .meta({
-        description: "Image reference, as Docker writes it: [registry/]name[:tag][@digest].",
-        example: "127.0.0.1:5000/busybox:latest",
-      }),
+    image: z.string().min(1).max(512).meta({
+      description: "Image reference, as Docker writes it: [registry/]name[:tag][@digest].",
+      example: "127.0.0.1:5000/busybox:latest",
+    }),
     entrypoint: argv
       .min(1)
       .meta({ description: "Replaces the image's entrypoint, and drops the image's command." })

@@ -23,14 +23,21 @@ export function get(url: string, headers: Readonly<Record<string, string>> = {})
 }
 
 /** Any status is an answer; rejects only without one. */
-export function send(url: string, { method = "GET", headers = {}, body, limitMs = LIMIT_MS }: Request = {}): Promise<Answer> {
+export function send(
+  url: string,
+  { method = "GET", headers = {}, body, limitMs = LIMIT_MS }: Request = {},
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sent = request(url, { method, headers, agent: false, timeout: limitMs }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.once("error", reject);
       response.once("end", () =>
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString("utf8") }),
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          body: Buffer.concat(chunks).toString("utf8"),
+        }),
       );
     });
     sent.once("timeout", () => sent.destroy(new Error(`no answer from ${url} within ${limitMs / 1000} s`)));

@@ -21,7 +21,9 @@ export async function lockDirectory(directory: string): Promise<Lock> {
   });
   const taken = await new Promise<boolean>((resolve, reject) => {
     server.once("listening", () => resolve(false));
-    server.once("error", (error: NodeJS.ErrnoException) => (error.code === "EADDRINUSE" ? resolve(true) : reject(error)));
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      error.code === "EADDRINUSE" ? resolve(true) : reject(error),
+    );
     server.listen(address);
   });
   if (taken) throw new Error(`${directory} is in use ${await holder(address)}, or choose another MAYFLY_STATE_DIR`);
@@ -37,7 +39,9 @@ function addressOf(directory: string): string {
 async function holder(address: string): Promise<string> {
   const pid = await new Promise<string>((resolve) => {
     let text = "";
-    const socket = connect(address).setEncoding("utf8").setTimeout(ASK_MS, () => socket.destroy());
+    const socket = connect(address)
+      .setEncoding("utf8")
+      .setTimeout(ASK_MS, () => socket.destroy());
     socket.on("data", (part: string) => {
       text += part;
     });

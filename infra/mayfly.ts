@@ -34,7 +34,7 @@ export async function startWorker(place: Place, { redisUrlFile, env }: MayflyOpt
   const settings = {
     MAYFLY_REDIS_URL_FILE: redisUrlFile,
     MAYFLY_STATE_DIR: place.directory("worker"),
-    MAYFLY_HOST_ID: env["MAYFLY_HOST_ID"] ?? hostId(place.path),
+    MAYFLY_HOST_ID: env.MAYFLY_HOST_ID ?? hostId(place.path),
   };
   const worker = launch(place, "worker", environmentOf(WORKER_VARIABLES, env, settings));
   await worker.event("worker.ready", READY_MS);
@@ -46,6 +46,9 @@ function launch(place: Place, name: "gateway" | "worker", env: Record<string, st
 
 /** Two stacks on one machine are two hosts: each removes control groups of its own host that nobody owns. */
 function hostId(stateDir: string): string {
-  const name = hostname().replaceAll(/[^A-Za-z0-9]+/g, "-").replace(/^-/, "").slice(0, 40);
+  const name = hostname()
+    .replaceAll(/[^A-Za-z0-9]+/g, "-")
+    .replace(/^-/, "")
+    .slice(0, 40);
   return `${name || "host"}-${createHash("sha256").update(stateDir).digest("hex").slice(0, 8)}`;
 }

@@ -51,6 +51,11 @@ export class Place {
     return child;
   }
 
+  /** Rejects when a process that was launched dies by itself. */
+  died(): Promise<never> {
+    return Promise.race(this.#processes.map((child) => child.died));
+  }
+
   /** Stops what was launched, the last first, each within its limit, and gives the directory back. Idempotent. */
   async close(limitMs: (name: string) => number): Promise<void> {
     this.#isClosing = true;

@@ -99,7 +99,7 @@ export class Process {
 
   #hear(line: string): void {
     const event = parseEvent(line);
-    if (event) this.#listeners.get(String(event["event"]))?.(event);
+    if (event) this.#listeners.get(String(event.event))?.(event);
   }
 }
 

@@ -36,9 +36,13 @@ export const WORKER_VARIABLES: readonly string[] = [
 export const STACK_VARIABLES: readonly string[] = ["MAYFLY_STATE_DIR"];
 
 /** For programs that are not Mayfly's: some take settings from the environment, and none is wanted from there. */
-export const PLAIN_ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8", HOME: "/nonexistent" };
+export const PLAIN_ENVIRONMENT = {
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+  LANG: "C.UTF-8",
+  HOME: "/nonexistent",
+};
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Throws an error that names every `MAYFLY_*` variable that no process of the stack takes from its caller. */
 export function refuseUnknown(env: Environment): void {
@@ -48,8 +52,24 @@ export function refuseUnknown(env: Environment): void {
 }
 
 /** The environment of a Mayfly process: `settings`, over what the caller set of `variables`, over what is not Mayfly's. */
-export function environmentOf(variables: readonly string[], env: Environment, settings: Record<string, string>): Record<string, string> {
-  const isPassed = (name: string) => variables.includes(name) || !(name.startsWith("MAYFLY_") || name.startsWith("npm_"));
-  const passed = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined && isPassed(entry[0]));
+export function environmentOf(
+  variables: readonly string[],
+  env: Environment,
+  settings: Record<string, string>,
+): Record<string, string> {
+  const isPassed = (name: string) =>
+    variables.includes(name) || !(name.startsWith("MAYFLY_") || name.startsWith("npm_"));
+  const passed = Object.entries(env).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined && isPassed(entry[0]),
+  );
   return { ...Object.fromEntries(passed), ...settings };
+}
+
+/** Milliseconds of a duration such as `1m30s`. What is none is 0: the process that takes the setting says what is wrong. */
+export function durationMs(text: string): number {
+  const units: Record<string, number> = { ms: 1, s: 1e3, m: 60e3, h: 3600e3, d: 86400e3 };
+  return [...text.matchAll(/(\d+)(ms|[smhd])/g)].reduce(
+    (sum, [, count, unit]) => sum + Number(count) * (units[unit ?? ""] ?? 0),
+    0,
+  );
 }

@@ -39,13 +39,13 @@ export interface StackOptions {
 }
 
 export function stateDirectory(env: Environment): string {
-  return resolve(env["MAYFLY_STATE_DIR"] ?? DEFAULT_STATE_DIR);
+  return resolve(env.MAYFLY_STATE_DIR ?? DEFAULT_STATE_DIR);
 }
 
 export class Stack {
   readonly #env: Environment;
   readonly #onProgress: StackOptions["onProgress"];
-  #place: Place | undefined;
+  #place: Promise<Place> | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor({ env, onProgress }: StackOptions) {
@@ -58,30 +58,53 @@ export class Stack {
     refuseUnknown(this.#env);
     if (process.getuid?.() !== 0) throw new Error("Mayfly's worker makes containers: it has to be started as root");
     const stateDir = stateDirectory(this.#env);
-    this.#place = await Place.open(stateDir, (text) => this.#note(text));
-    const place = this.#place;
-    const [redis, registry] = await all([
-      this.#step("redis", async () => startRedis(place, await this.#port("redis")), ({ port }) => `127.0.0.1:${port}`),
-      this.#step("registry", async () => startRegistry(place, await this.#port("registry")), (address) => address),
+    this.#place = Place.open(stateDir, (text) => this.#note(text));
+    const place = await this.#place;
+    const [redis, registry] = await Promise.all([
+      this.#step(
+        "redis",
+        async () => startRedis(place, await this.#port("redis")),
+        ({ port }) => `127.0.0.1:${port}`,
+      ),
+      this.#step(
+        "registry",
+        async () => startRegistry(place, await this.#port("registry")),
+        (address) => address,
+      ),
     ]);
     const options = { redisUrlFile: redis.urlFile, env: this.#env };
-    const [gateway] = await all([
-      this.#step("gateway", async () => startGateway(place, options, await this.#port("gateway")), (url) => url),
-      this.#step("worker", () => startWorker(place, options), () => ""),
+    const [gateway] = await Promise.all([
+      this.#step(
+        "gateway",
+        async () => startGateway(place, options, await this.#port("gateway")),
+        (url) => url,
+      ),
+      this.#step(
+        "worker",
+        () => startWorker(place, options),
+        () => "",
+      ),
     ]);
     return { gateway, registry, redisUrlFile: redis.urlFile, stateDir };
   }
 
   /** Rejects when a process of the stack dies by itself. To be asked once the stack has started. */
   async watch(): Promise<never> {
-    return Promise.race(this.#place?.processes.map(({ died }) => died) ?? []);
+    if (!this.#place) throw new Error("the stack has not been started");
+    return (await this.#place).died();
   }
 
   /** Stops what runs, the last started first. Idempotent; asked a second time it ends everything at once. */
   stop(): Promise<void> {
-    if (this.#stopping) this.#place?.kill();
-    this.#stopping ??= this.#place?.close((name) => this.#stopLimit(name)) ?? Promise.resolve();
+    if (this.#stopping) this.#withPlace((place) => place.kill());
+    this.#stopping ??= this.#withPlace((place) => place.close((name) => this.#stopLimit(name)));
     return this.#stopping;
+  }
+
+  async #withPlace(work: (place: Place) => Promise<void> | void): Promise<void> {
+    // Without a place nothing was started; why there is none is told by `start`.
+    const place = await this.#place?.catch(() => undefined);
+    if (place) await work(place);
   }
 
   async #step<T>(step: string, work: () => Promise<T>, detail: (result: T) => string): Promise<T> {
@@ -94,24 +117,19 @@ export class Stack {
 
   /** The caller's port is taken as it is; the usual one gives way to whoever has it. */
   async #port(name: keyof typeof PORTS): Promise<number> {
-    const asked = name === "gateway" ? this.#env["MAYFLY_LISTEN_PORT"] : undefined;
+    const asked = name === "gateway" ? this.#env.MAYFLY_LISTEN_PORT : undefined;
     if (asked !== undefined) return Number(asked);
-    const port = await freePort(PORTS[name]);
-    if (port !== PORTS[name]) this.#note(`port ${PORTS[name]} is in use: the ${name} takes ${port}`);
+    const host = name === "gateway" ? this.#env.MAYFLY_LISTEN_HOST : undefined;
+    const port = await freePort(PORTS[name], host);
+    if (port !== PORTS[name]) this.#note(`port ${PORTS[name]} is in use: ${name} takes ${port}`);
     return port;
   }
 
   #stopLimit(name: string): number {
-    return name === "worker" ? durationMs(this.#env["MAYFLY_DRAIN"] ?? DRAIN) + AFTER_DRAIN_MS : STOP_MS;
+    return name === "worker" ? durationMs(this.#env.MAYFLY_DRAIN ?? DRAIN) + AFTER_DRAIN_MS : STOP_MS;
   }
 
   #note(text: string): void {
     this.#onProgress({ kind: "note", text });
   }
-}
-
-/** Like Promise.all, but it waits for the others before it rejects: nothing is still being started when the caller cleans up. */
-async function all<T extends readonly unknown[]>(promises: { [K in keyof T]: Promise<T[K]> }): Promise<T> {
-  await Promise.allSettled(promises);
-  return Promise.all(promises) as unknown as Promise<T>;
 }

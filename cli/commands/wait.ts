@@ -11,7 +11,9 @@ export const wait = defineCommand({
   says: "Waits for runs to finish, and prints the exit code of each.",
   flags: {},
   operands: { min: 1, max: Number.POSITIVE_INFINITY },
-  notes: ["The code printed is what 'mayfly run' would have exited with; this command's own is 0 however they ended."],
+  notes: [
+    "The code printed is what 'mayfly run' would have exited with. This command's own is 0\nhowever the runs ended.",
+  ],
   examples: ["id=$(mayfly run -d busybox sleep 5); mayfly wait $id", "mayfly wait --json $id | jq .outcome"],
   execute: ({ operands, json, io, client }) =>
     eachRun(operands, { io, json, helpOf: "mayfly wait" }, async (id) => {

@@ -29,13 +29,10 @@ const FAILURES = {
 };
 const NOT_FOUND = problem("There is no such run, or it is another tenant's.");
 const Prefer = z.object({
-  prefer: z
-    .string()
-    .optional()
-    .meta({
-      description: "`wait=SECONDS` (RFC 7240): answer once the run has finished, or after that time.",
-      example: "wait=30",
-    }),
+  prefer: z.string().optional().meta({
+    description: "`wait=SECONDS` (RFC 7240): answer once the run has finished, or after that time.",
+    example: "wait=30",
+  }),
 });
 
 const submit = createRoute({

@@ -45,7 +45,11 @@ const MASKED_PATHS = [
   "/sys/firmware",
 ];
 
-const READONLY_PATHS = ["bus", "fs", "irq", "sys", "sysrq-trigger"].map((name) => `/proc/${name}`);
+const READONLY_PATHS = [
+  ...["bus", "fs", "irq", "sys", "sysrq-trigger"].map((name) => `/proc/${name}`),
+  // On cgroup v1 hosts runc leaves the tmpfs that holds the hierarchies writable.
+  "/sys/fs/cgroup",
+];
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

@@ -1,8 +1,8 @@
 // The images of this host: what `ensure` promises (image.ts), made of a registry, a content store and a layer store.
 //
-//   <stateDir>/content/sha256/<hex>   manifests, indexes, configs
-//   <stateDir>/layers/sha256/<hex>    unpacked layers, by DiffID
-//   <stateDir>/refs/<hash>.json       what digest a tag had
+//   <stateDir>/content/sha256/<hex>            manifests, indexes, configs
+//   <stateDir>/layers/<uidBase>/sha256/<hex>   unpacked layers, by DiffID; their files are owned relative to the uid base
+//   <stateDir>/refs/<hash>.json                what digest a tag had
 //
 // One process at a time owns a state directory. It may be removed as a whole while none does.
 
@@ -25,7 +25,7 @@ export interface ImageStoreOptions {
   /** Absolute; everything is kept below it. Made if it is missing. */
   readonly stateDir: string;
   readonly platform: Platform;
-  /** Uid and gid of the host that stand for root in containers; at least 65,536. Layers on disk are bound to it. */
+  /** Uid and gid of the host that stand for root in containers; at least 65,536. With another one, layers are fetched again. */
   readonly uidBase: number;
   /** Path of the mayfly-unpack program. */
   readonly unpackProgram: string;
@@ -49,11 +49,8 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
   const { stateDir, platform, uidBase, unpackProgram, unpackLimits, log = SILENT } = options;
   const content = createContentStore(join(stateDir, "content"));
   const tags = createTagStore(join(stateDir, "refs"));
-  const layers = createLayerStore(join(stateDir, "layers"), {
-    program: unpackProgram,
-    uidBase,
-    ...(unpackLimits ? { limits: unpackLimits } : {}),
-  });
+  const unpacker = { program: unpackProgram, uidBase, ...(unpackLimits ? { limits: unpackLimits } : {}) };
+  const layers = createLayerStore(join(stateDir, "layers", String(uidBase)), unpacker, log);
   const sources: Sources = { client: createRegistryClient(options.registries), content, tags, platform };
   const flights = new SingleFlight<Image>();
   const ready = new Map<string, Image>();

@@ -1,17 +1,22 @@
-// Unpacked layers on disk, each under its DiffID: layers/sha256/<hex>, a directory that overlayfs can take as a lower one.
+// Unpacked layers on disk, each under its DiffID: sha256/<hex>, a directory that overlayfs can take as a lower one.
 //
 // A layer's life: absent → unpacked into an unfinished directory next to its place → flushed and checked → renamed → whole.
 // There is no other state: a crash leaves an unfinished directory, which `removeLeftovers` takes away at the next start.
 
 import { chown, mkdir, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { isErrno } from "../../core/errors.ts";
+import { monotonicMs } from "../../core/clock.ts";
+import { isErrno, isMayflyError } from "../../core/errors.ts";
+import type { Log } from "../../core/log.ts";
 import { type Digest, hexOf } from "../content/digest.ts";
 import { renameDurably, UNFINISHED, unfinishedName } from "../content/durable.ts";
 import { runProgram } from "../host/command.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { type UnpackerOptions, unpack } from "./unpacker.ts";
 import { type LayerDescriptor, verifiedTar } from "./verify.ts";
+
+/** Of one layer for one image, when the connection is lost in the middle. The longer a blob, the likelier; two are mostly enough. */
+const MAX_DOWNLOADS = 2;
 
 /** Opens the layer's blob where this caller's image has it. */
 export type OpenBlob = (signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
@@ -29,7 +34,7 @@ export interface LayerStore {
   removeLeftovers(): Promise<void>;
 }
 
-export function createLayerStore(directory: string, unpacker: UnpackerOptions): LayerStore {
+export function createLayerStore(directory: string, unpacker: UnpackerOptions, log: Log): LayerStore {
   const flights = new SingleFlight<string>();
   const placeOf = (diffId: Digest) => join(directory, "sha256", hexOf(diffId));
 
@@ -42,7 +47,7 @@ export function createLayerStore(directory: string, unpacker: UnpackerOptions): 
       const found = await find(layer.diffId);
       if (found) return found;
       const work = (flightSignal: AbortSignal) =>
-        build(placeOf(layer.diffId), layer, { open, unpacker, signal: flightSignal });
+        build(placeOf(layer.diffId), layer, { open, unpacker, log, signal: flightSignal });
       const { led, result } = flights.join(`${layer.diffId} ${layer.digest} ${layer.size}`, signal, work);
       const shared = await result.catch((error: unknown) => {
         if (led || signal.aborted) throw error;
@@ -61,18 +66,37 @@ export function createLayerStore(directory: string, unpacker: UnpackerOptions): 
 interface Build {
   readonly open: OpenBlob;
   readonly unpacker: UnpackerOptions;
+  readonly log: Log;
   readonly signal: AbortSignal;
 }
 
+/** A failed `open` has had its own attempts; what is tried again here is a connection that was lost on the way. */
+async function build(place: string, layer: LayerDescriptor, { open, ...rest }: Build): Promise<string> {
+  for (let download = 1; ; download++) {
+    const blob = await open(rest.signal);
+    try {
+      return await unpackInto(place, blob, { layer, ...rest });
+    } catch (error) {
+      const isLost = isMayflyError(error) && error.reason === "registry_unavailable";
+      if (!isLost || download === MAX_DOWNLOADS) throw error;
+    }
+  }
+}
+
 /** Only root may look into the directory of layers: there are set-id programs in it. */
-async function build(place: string, layer: LayerDescriptor, { open, unpacker, signal }: Build): Promise<string> {
+async function unpackInto(
+  place: string,
+  blob: AsyncIterable<Uint8Array>,
+  { layer, unpacker, log, signal }: Omit<Build, "open"> & { layer: LayerDescriptor },
+): Promise<string> {
+  const startedMs = monotonicMs();
   const unfinished = unfinishedName(place);
   await mkdir(dirname(dirname(place)), { recursive: true, mode: 0o700 });
   await mkdir(unfinished, { recursive: true });
   try {
-    const tar = verifiedTar(await open(signal), layer);
-    await unpack(tar, unfinished, { ...unpacker, signal });
+    const report = await unpack(verifiedTar(blob, layer), unfinished, { ...unpacker, signal });
     await renameUnlessThere(unfinished, place);
+    log.info("layer.unpacked", { ...layer, ...report, durationMs: Math.round(monotonicMs() - startedMs) });
   } catch (error) {
     await removeTree(unfinished);
     throw error;

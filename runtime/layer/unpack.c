@@ -22,7 +22,8 @@
 // stdout, on success: {"entries":N,"bytes":N,"devicesSkipped":N,"xattrsSkipped":N}
 // stderr, otherwise: one line that says what is wrong.
 // Exit status: 0 done and flushed · 1 the host could not · 2 wrong usage · 3 the layer is invalid or over a limit.
-// After any other status than 0, DIR holds rubbish and is the caller's to remove. When the parent dies, so does the child.
+// After any other status than 0, DIR holds rubbish and is the caller's to remove. When the caller dies, so does the
+// parent, and when the parent dies, so does the child: nobody goes on writing into DIR.
 //
 // What it does not do: decompress, verify digests, rename. The caller does, and keeps DIR only if everything holds.
 
@@ -353,7 +354,8 @@ static void write_content(int fd, struct archive *tar, struct archive_entry *ent
   if (ftruncate(fd, archive_entry_size(entry)) < 0) entry_failed("set the size of", path);
 }
 
-static void unpack_file(int parent, const char *name, struct archive *tar, struct archive_entry *entry, const char *path) {
+static void unpack_file(int parent, const char *name, struct archive *tar, struct archive_entry *entry,
+                        const char *path) {
   remove_existing(parent, name, path);
   int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) entry_failed("make", path);
@@ -439,7 +441,8 @@ static void unpack_hard_link(int parent, const char *name, struct archive_entry 
 
 // A whiteout speaks of the layers below only: what this layer itself put there stays.
 static void unpack_whiteout(int parent, const char *name, const char *path) {
-  if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) die(LAYER_REFUSED, "a whiteout of nothing: %s", path);
+  if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+    die(LAYER_REFUSED, "a whiteout of nothing: %s", path);
   if (mknodat(parent, name, S_IFCHR, makedev(0, 0)) == 0) return;
   struct stat existing;
   if (errno != EEXIST || fstatat(parent, name, &existing, AT_SYMLINK_NOFOLLOW) < 0) entry_failed("white out", path);
@@ -459,7 +462,8 @@ static void unpack_marker(int parent, const char *name, const char *path) {
   else if (!has_prefix(name, AUFS_PREFIX)) unpack_whiteout(parent, name + strlen(WHITEOUT_PREFIX), path);
 }
 
-static void unpack_object(int parent, const char *name, struct archive *tar, struct archive_entry *entry, const char *path) {
+static void unpack_object(int parent, const char *name, struct archive *tar, struct archive_entry *entry,
+                          const char *path) {
   if (archive_entry_hardlink(entry)) return unpack_hard_link(parent, name, entry, path);
   switch (archive_entry_filetype(entry)) {
     case AE_IFREG: return unpack_file(parent, name, tar, entry, path);
@@ -518,7 +522,8 @@ static la_ssize_t read_stream(struct archive *tar, void *context, const void **b
 static struct archive *open_tar(void) {
   struct archive *tar = archive_read_new();
   // A stream of no bytes at all is a layer that changes nothing.
-  if (!tar || archive_read_support_format_tar(tar) != ARCHIVE_OK || archive_read_support_format_empty(tar) != ARCHIVE_OK)
+  if (!tar || archive_read_support_format_tar(tar) != ARCHIVE_OK ||
+      archive_read_support_format_empty(tar) != ARCHIVE_OK)
     die(HOST_FAILED, "cannot set up the tar reader");
   if (archive_read_open(tar, NULL, NULL, read_stream, NULL) != ARCHIVE_OK)
     die(LAYER_REFUSED, "not a tar stream: %s", archive_error_string(tar));
@@ -559,7 +564,8 @@ static void write_id_map(pid_t child, const char *name) {
   close(fd);
 }
 
-// The child can only send what it could open, and it could open nothing outside DIR; the check is for the day this is wrong.
+// The child can only send what it could open, and it could open nothing outside DIR; the check is for the day that this
+// is wrong.
 static void serve_opaque_requests(int socket, int directory) {
   struct stat root, sent;
   if (fstat(directory, &root) < 0) host_failed("looking at the directory");
@@ -633,12 +639,14 @@ static void read_options(int argc, char **argv) {
       default: _exit(WRONG_USAGE); // getopt has said what is wrong.
     }
   }
-  if (optind != argc - 1 || options.uid_base == 0) die(WRONG_USAGE, "usage: mayfly-unpack DIR --uid-base N [--max-...]");
+  if (optind != argc - 1 || options.uid_base == 0)
+    die(WRONG_USAGE, "usage: mayfly-unpack DIR --uid-base N [--max-...]");
   options.directory = argv[optind];
 }
 
 int main(int argc, char **argv) {
   read_options(argc, argv);
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) host_failed("tying this process to its caller");
   int directory = prepare_directory();
   int sockets[2];
   pid_t child = clone_child(sockets);

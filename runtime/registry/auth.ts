@@ -8,11 +8,12 @@ import { z } from "zod";
 import { monotonicMs } from "../../core/clock.ts";
 import { MayflyError } from "../../core/errors.ts";
 import type { Repository } from "../image/reference.ts";
+import type { Answer } from "./answer.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import type { Credentials } from "./credentials.ts";
 import type { PlainHttpPolicy } from "./origin.ts";
 import { refusalOf } from "./refusal.ts";
-import type { Answer, Headings, Transport } from "./transport.ts";
+import type { Headings, Transport } from "./transport.ts";
 
 /** The specification's default when a token does not say how long it lives, and the least it asks servers to give. */
 const DEFAULT_TOKEN_SECONDS = 60;

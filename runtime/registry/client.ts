@@ -4,11 +4,12 @@
 import { MayflyError } from "../../core/errors.ts";
 import type { Digest } from "../content/digest.ts";
 import { apiHost, type Repository } from "../image/reference.ts";
+import type { Answer } from "./answer.ts";
 import { createAuthenticator } from "./auth.ts";
 import { type Credentials, NO_CREDENTIALS } from "./credentials.ts";
 import { createPlainHttpPolicy } from "./origin.ts";
 import { refusalOf } from "./refusal.ts";
-import { type Answer, createTransport, type Headings, TRANSPORT_LIMITS, type TransportLimits } from "./transport.ts";
+import { createTransport, type Headings, TRANSPORT_LIMITS, type TransportLimits } from "./transport.ts";
 
 /** What registries must accept (distribution-spec, "Pushing manifests"), so nothing larger is a manifest. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;

@@ -1,7 +1,7 @@
 // What a registry's refusal means to Mayfly: the one place where its HTTP statuses become errors.
 
 import { type ErrorReason, MayflyError } from "../../core/errors.ts";
-import type { Answer } from "./transport.ts";
+import type { Answer } from "./answer.ts";
 
 /** Enough for the errors document of the distribution specification; the rest of a refusal's body is not read. */
 const MAX_REFUSAL_BYTES = 8 * 1024;

@@ -3,13 +3,14 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { MayflyError } from "../../core/errors.ts";
+import { type Answer, answerOf, networkError, unreachable } from "./answer.ts";
 import type { PlainHttpPolicy } from "./origin.ts";
 import { TimeLimitError, Watchdog } from "./watchdog.ts";
 
 export interface TransportLimits {
-  /** Until the headers are there, and again for the whole of a small body. */
+  /** One attempt: until the headers are there, and all of a body that is read whole. */
   readonly requestMs: number;
-  /** Between two chunks of a large body. */
+  /** Until the next chunk of a body that is read as it comes. There is no limit for all of it: the caller's signal has one. */
   readonly idleMs: number;
   /** Waits before the second, third … attempt. Their number bounds the attempts. */
   readonly retryDelaysMs: readonly number[];
@@ -22,19 +23,6 @@ export const TRANSPORT_LIMITS: TransportLimits = { requestMs: 15_000, idleMs: 30
 const MAX_REDIRECTS = 5;
 
 const REDIRECTS = [301, 302, 303, 307, 308];
-
-/** An answer whose body has not been read. Exactly one of `bytes`, `chunks` and `discard` must be called. */
-export interface Answer {
-  readonly status: number;
-  readonly headers: Headers;
-  /** What answered, after redirects. */
-  readonly url: URL;
-  /** The whole body; undefined if it is larger than `maxBytes`. */
-  bytes(maxBytes: number): Promise<Buffer | undefined>;
-  /** The body as it comes. Ending the iteration early closes the connection. */
-  chunks(): AsyncGenerator<Uint8Array>;
-  discard(): Promise<void>;
-}
 
 /** Names in lower case. */
 export type Headings = Readonly<Record<string, string>>;
@@ -107,82 +95,9 @@ async function ask(url: URL, headers: Headings, { limits, signal }: Attempt): Pr
   } as const;
   watchdog.allow(limits.requestMs);
   try {
-    return answerOf(url, await fetch(url, init), { limits, signal, watchdog });
+    return answerOf(await fetch(url, init), { url, signal, watchdog, idleMs: limits.idleMs });
   } catch (error) {
     watchdog.stop();
     throw networkError(url, error, signal);
   }
-}
-
-interface Reading {
-  readonly limits: TransportLimits;
-  readonly signal: AbortSignal;
-  readonly watchdog: Watchdog;
-}
-
-function answerOf(url: URL, response: Response, reading: Reading): Answer {
-  const chunks = (allowMs: number) => chunksOf(url, response, { ...reading, allowMs });
-  return {
-    status: response.status,
-    headers: response.headers,
-    url,
-    bytes: (maxBytes) => collect(chunks(0), maxBytes),
-    chunks: () => chunks(reading.limits.idleMs),
-    async discard() {
-      reading.watchdog.stop();
-      await response.body?.cancel().catch(() => undefined); // The connection is gone already, which is what was wanted.
-    },
-  };
-}
-
-/**
- * `allowMs` of time is given for every chunk, and none is counted while the reader is busy with one; with 0, all chunks
- * together have what is left of the request's time.
- */
-async function* chunksOf(
-  url: URL,
-  response: Response,
-  { signal, watchdog, allowMs }: Reading & { allowMs: number },
-): AsyncGenerator<Uint8Array> {
-  try {
-    if (allowMs > 0) watchdog.allow(allowMs);
-    for await (const chunk of response.body ?? []) {
-      if (allowMs > 0) watchdog.pause();
-      yield chunk;
-      if (allowMs > 0) watchdog.allow(allowMs);
-    }
-  } catch (error) {
-    throw networkError(url, watchdog.signal.aborted ? watchdog.signal.reason : error, signal);
-  } finally {
-    watchdog.stop();
-  }
-}
-
-async function collect(chunks: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer | undefined> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of chunks) {
-    size += chunk.byteLength;
-    if (size > maxBytes) return undefined;
-    parts.push(chunk);
-  }
-  return Buffer.concat(parts);
-}
-
-function networkError(url: URL, error: unknown, signal: AbortSignal): unknown {
-  return signal.aborted ? signal.reason : unreachable(url, error);
-}
-
-/** The query is left out of the message: a redirect's carries a signature. */
-function unreachable(url: URL, error: unknown): MayflyError {
-  return new MayflyError("registry_unavailable", `${url.origin}${url.pathname}: ${reasonOf(error)}`, {
-    cause: error,
-    details: { host: url.host },
-  });
-}
-
-/** `fetch` says "fetch failed", and why in its cause. */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? error.cause.message || String(error.cause) : error.message;
 }

@@ -40,7 +40,7 @@ export class Watchdog {
   }
 
   stop(): void {
-    this.pause();
+    clearTimeout(this.#timer);
     this.#caller.removeEventListener("abort", this.#forward);
   }
 }

@@ -7,7 +7,6 @@ import { MayflyError } from "../../core/errors.ts";
 import { startProcess } from "../host/command.ts";
 import type { ProcessEnd } from "./sandbox.ts";
 
-const CONTROL_FD = 3;
 /** A line of the shim's is shorter than this by far; more without a line end is not a shim speaking. */
 const MAX_LINE_CHARS = 4096;
 

@@ -24,7 +24,7 @@ export interface StoreUnderTest {
 
 export async function makeStore(options: Partial<ImageStoreOptions> = {}): Promise<StoreUnderTest> {
   const stateDir = await mkdtemp(join(tmpdir(), "mayfly-images-"));
-  const layersDir = join(stateDir, "layers/sha256");
+  const layersDir = join(stateDir, "layers", String(UID_BASE), "sha256");
   const create = (changes: Partial<ImageStoreOptions> = {}) =>
     createImageStore({
       stateDir,

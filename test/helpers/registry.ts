@@ -1,11 +1,13 @@
 // A real registry for tests: Debian's docker-registry, on a free port of the loopback interface, in a directory of its own.
 
-import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { finished, runProgram, startProcess } from "../../runtime/host/command.ts";
+import { Readable } from "node:stream";
+import { type Finished, finished, runProgram, startProcess } from "../../runtime/host/command.ts";
+
+type Child = ReturnType<typeof startProcess>;
 
 export interface Login {
   readonly user: string;
@@ -32,11 +34,11 @@ export async function startRegistry(options: { login?: Login } = {}): Promise<Re
   const ended = finished(child);
   const stop = async () => {
     child.kill("SIGTERM");
-    await ended;
+    await ended.catch(() => undefined); // It never started, which its starter has been told.
     await rm(directory, { recursive: true, force: true });
   };
   try {
-    return { host: await listeningHost(child), headers: headersOf(options.login), stop };
+    return { host: await listeningHost(child, ended), headers: headersOf(options.login), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -64,18 +66,12 @@ function headersOf(login: Login | undefined): Record<string, string> {
 }
 
 /** The registry logs the port that the kernel gave it, once it listens. */
-async function listeningHost(child: ReturnType<typeof startProcess>): Promise<string> {
-  if (!child.stderr) throw new Error("the registry has no stderr");
-  const lines = createInterface({ input: child.stderr });
-  const found = new Promise<string>((resolve) => {
-    lines.on("line", (line) => {
+function listeningHost(child: Child, ended: Promise<Finished>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    ended.then(({ stderrTail }) => reject(new Error(`the registry ended before it listened: ${stderrTail}`)), reject);
+    createInterface({ input: child.stderr ?? Readable.from([]) }).on("line", (line) => {
       const host = /listening on (127\.0\.0\.1:\d+)/.exec(line)?.[1];
       if (host) resolve(host);
     });
   });
-  const died = once(child, "close").then(() => {
-    throw new Error("the registry ended before it listened");
-  });
-  died.catch(() => undefined); // Later it ends because it is stopped.
-  return Promise.race([found, died]);
 }

@@ -1,9 +1,10 @@
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { createLog } from "../../core/log.ts";
 import { type FakeRegistry, startFakeRegistry } from "../helpers/fake-registry.ts";
 import { buildImage, buildLayer } from "../helpers/image-builder.ts";
-import { makeStore, NEVER, type StoreUnderTest } from "../helpers/image-store.ts";
+import { makeStore, NEVER, type StoreUnderTest, UID_BASE } from "../helpers/image-store.ts";
 
 const IMAGE = buildImage({ layers: [buildLayer([{ path: "one" }]), buildLayer([{ path: "two" }])] });
 
@@ -69,15 +70,30 @@ test("what a crash left unfinished is removed at the start, and what is whole st
   const image = await host.store.ensure(names.reference, NEVER);
   const [layer = ""] = host.layerNames();
   await writeFile(join(host.layersDir, layer, "whole"), "");
-  for (const directory of ["layers/sha256", "content/sha256", "refs"]) {
-    await writeFile(join(host.stateDir, directory, `.unfinished-${layer}-012345`), "half");
-  }
+  const directories = [host.layersDir, join(host.stateDir, "content/sha256"), join(host.stateDir, "refs")];
+  for (const directory of directories) await writeFile(join(directory, `.unfinished-${layer}-012345`), "half");
   await host.restart().removeLeftovers();
-  for (const directory of ["layers/sha256", "content/sha256", "refs"]) {
-    expect((await readdir(join(host.stateDir, directory))).filter((name) => name.startsWith("."))).toEqual([]);
+  for (const directory of directories) {
+    expect((await readdir(directory)).filter((name) => name.startsWith("."))).toEqual([]);
   }
   expect(await host.restart().ensure(names.reference, NEVER)).toEqual(image);
   expect(await readdir(join(host.layersDir, layer))).toContain("whole");
+});
+
+test("a host whose uid base is changed does not use layers of the old owners", async () => {
+  const before = await host.store.ensure(names.byDigest, NEVER);
+  const after = await host.restart({ uidBase: UID_BASE + 65_536 }).ensure(names.byDigest, NEVER);
+  expect(await stat(join(before.layers[0] ?? "", "one"))).toMatchObject({ uid: UID_BASE });
+  expect(await stat(join(after.layers[0] ?? "", "one"))).toMatchObject({ uid: UID_BASE + 65_536 });
+});
+
+test("a pull is told in one event, and each layer in one of its own", async () => {
+  const lines: Record<string, unknown>[] = [];
+  const log = createLog({}, (line) => lines.push(JSON.parse(line)));
+  await host.restart({ log }).ensure(names.reference, NEVER);
+  expect(lines.map(({ event }) => event)).toEqual(["layer.unpacked", "layer.unpacked", "image.ready"]);
+  expect(lines[0]).toMatchObject({ entries: 1, devicesSkipped: 0, xattrsSkipped: 0, compression: "gzip" });
+  expect(lines[2]).toMatchObject({ image: names.reference, layers: 2, phases: { resolve: expect.any(Number) } });
 });
 
 test("there are no leftovers on a host that has never pulled", async () => {

@@ -1,6 +1,7 @@
 // A gateway in this process that speaks the HTTP API without Redis or containers. A test scripts what its runs do, and
 // how its connections misbehave, and reads what it was sent.
 
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { newRunId } from "../../../core/ids.ts";
@@ -43,6 +44,14 @@ export interface Seen {
 /** Answers a request instead of the fake, if it returns true. `count` is how often this method and route have been asked for, from 1. */
 export type Interceptor = (seen: Seen, response: ServerResponse, count: number) => boolean | undefined;
 
+/** Answers every request that it is shown in this way. */
+export const instead =
+  (answer: (response: ServerResponse) => void): Interceptor =>
+  (_, response) => {
+    answer(response);
+    return true;
+  };
+
 export interface FakeOptions {
   readonly script?: (request: RunRequest) => readonly Step[];
   readonly intercept?: Interceptor;
@@ -59,6 +68,12 @@ export interface FakeOptions {
 export class FakeGateway {
   readonly runs = new Map<string, FakeRun>();
   readonly seen: Seen[] = [];
+  /** Once it listens. */
+  url = "";
+  /** Event streams whose client is still there. */
+  openStreams = 0;
+  /** How often an event stream had to wait for its reader. */
+  stalls = 0;
   readonly #options: FakeOptions;
   readonly #server: Server;
   readonly #counts = new Map<string, number>();
@@ -74,11 +89,8 @@ export class FakeGateway {
 
   async listen(): Promise<this> {
     await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
     return this;
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   /** The only run; most tests have one. */
@@ -100,6 +112,11 @@ export class FakeGateway {
   async close(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  /** To be called when a test has changed a run by its own hand. */
+  wake(): void {
+    this.#changed();
   }
 
   addRun(request: RunRequest, script: readonly Step[] = []): FakeRun {
@@ -163,6 +180,7 @@ export class FakeGateway {
       bytes: body.length,
     };
     this.seen.push(seen);
+    this.#changed();
     const route = `${method} ${url.pathname.replace(/run_[^/]+/, "ID")}`;
     const count = (this.#counts.get(route) ?? 0) + 1;
     this.#counts.set(route, count);
@@ -212,7 +230,8 @@ export class FakeGateway {
   }
 
   #feed(run: FakeRun, seen: Seen, { body, response }: { body: Buffer; response: ServerResponse }): void {
-    if (run.stdinClosed) problem(response, 409, { code: "failed_precondition", reason: "stdin_closed", detail: "closed" });
+    if (run.stdinClosed)
+      problem(response, 409, { code: "failed_precondition", reason: "stdin_closed", detail: "closed" });
     else if (body.length > 256 * 1024)
       problem(response, 413, { code: "invalid_argument", reason: "body_too_large", detail: "too much" });
     else this.#take(run, seen, { body, response });
@@ -228,6 +247,11 @@ export class FakeGateway {
     const allowance = this.#options.cutEventsAfter?.[this.#streams++] ?? Number.POSITIVE_INFINITY;
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.write(": hello\n\n");
+    this.openStreams += 1;
+    response.once("close", () => {
+      this.openStreams -= 1;
+      this.#changed();
+    });
     const back = this.#options.repeatBytes ?? 0;
     const [attempt = 0, out = 0, err = 0] = String(seen.headers["last-event-id"] ?? "")
       .split(".")
@@ -261,8 +285,7 @@ export class FakeGateway {
         at[stream] += bytes.length;
         const id = `${at.attempt}.${at.stdout}.${at.stderr}`;
         if (!send(event(stream, { offset, base64: bytes.toString("base64") }, id))) return;
-        if (response.writableNeedDrain)
-          await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
+        if (response.writableNeedDrain) await this.#drained(response);
         continue;
       }
       if (run.outcome) {
@@ -280,6 +303,20 @@ export class FakeGateway {
       await this.until(() => response.destroyed || hasChanged());
       if (response.destroyed) return;
     }
+  }
+
+  async #drained(response: ServerResponse): Promise<void> {
+    const settled = new AbortController();
+    const drained = ["drain", "close"].map((name) =>
+      once(response, name, { signal: settled.signal }).catch(() => undefined),
+    );
+    const isStalled = setTimeout(() => {
+      this.stalls += 1;
+      this.#changed();
+    }, 200);
+    await Promise.race(drained);
+    settled.abort(); // The loser's listener goes with it.
+    clearTimeout(isStalled);
   }
 
   /** The run as the API shows it. */

@@ -1,0 +1,386 @@
+// What every driver of sandboxes does, whatever it is made of. Each is held to it with real containers.
+
+import { createHash, randomBytes } from "node:crypto";
+import { readlink } from "node:fs/promises";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { traces } from "../helpers/leak-check.ts";
+import { DEFAULT_UID_BASE, type RuntimeUnderTest, text } from "../helpers/runtime.ts";
+
+const MIB = 2 ** 20;
+
+export function sandboxDriverContract(name: string, make: () => Promise<RuntimeUnderTest>): void {
+  describe(`the ${name} driver`, () => {
+    let under: RuntimeUnderTest;
+
+    beforeAll(async () => {
+      under = await make();
+    });
+    afterAll(() => under.stop());
+
+    /** Whatever a test did, nothing of it stands afterwards. */
+    afterEach(async () => {
+      const left = await traces(under.host);
+      expect(left).toMatchObject({ mounts: [], cgroups: [], processes: [], networkNamespaces: [] });
+      expect(left.directories.filter((path) => path.includes("/bundles/"))).toEqual([]);
+    });
+
+    describe("when a sandbox cannot be made", () => {
+      it("names a user that the image does not have, and leaves nothing", async () => {
+        await expect(under.open({ user: "nobody-here" })).rejects.toMatchObject({
+          reason: "invalid_field",
+          details: { field: "user" },
+        });
+      });
+
+      it("names a working directory that cannot be made", async () => {
+        await expect(under.open({ workdir: "/etc/passwd/below" })).rejects.toMatchObject({
+          reason: "invalid_field",
+          details: { field: "workdir" },
+        });
+      });
+
+      it("rejects with the reason of a signal that aborts while it is being made", async () => {
+        const abort = new AbortController();
+        const opening = under.open({ argv: ["sleep", "60"] }, abort.signal);
+        abort.abort(new Error("not wanted any more"));
+        await expect(opening).rejects.toThrow("not wanted any more");
+      });
+
+      it("says why when a layer is missing", async () => {
+        const image = { ...under.image, layers: ["/nonexistent/layer"] };
+        await expect(under.open({ image })).rejects.toMatchObject({ reason: "host_unavailable" });
+      });
+
+      it("rejects at once when the signal has been aborted before", async () => {
+        await expect(under.open({}, AbortSignal.abort(new Error("too late")))).rejects.toThrow("too late");
+      });
+    });
+
+    describe("tells how the program ended, from facts", () => {
+      it("gives the exit code", async () => {
+        const { end } = await under.sh("exit 42");
+        expect(end.process).toEqual({ kind: "exited", exitCode: 42 });
+      });
+
+      it("gives the signal that killed it, and does not make an exit code of it", async () => {
+        expect((await under.sh("kill -SEGV $$")).end.process).toEqual({ kind: "signaled", signal: "SIGSEGV" });
+        expect((await under.sh("kill -KILL $$")).end.process).toEqual({ kind: "signaled", signal: "SIGKILL" });
+      });
+
+      it("takes exit code 137 for what it is when nothing ran out of memory", async () => {
+        const { end } = await under.sh("exit 137");
+        expect(end).toMatchObject({ process: { kind: "exited", exitCode: 137 }, usage: { oomKills: 0 } });
+      });
+
+      it("ends with 127 when the program does not exist, and 126 when it is not a program, as shells do", async () => {
+        const missing = await under.run({ argv: ["no-such-program"] });
+        expect(missing.end.process).toEqual({ kind: "exited", exitCode: 127 });
+        expect(missing.stderr).toContain("no-such-program");
+        expect((await under.run({ argv: ["/etc/passwd"] })).end.process).toEqual({ kind: "exited", exitCode: 126 });
+      });
+
+      it("ends when the program does, and takes its daemons with it", async () => {
+        const { end, stdout } = await under.sh("(sleep 300 &) ; (setsid sleep 300 &) ; echo started");
+        expect(end.process).toEqual({ kind: "exited", exitCode: 0 });
+        expect(stdout).toBe("started\n");
+      });
+
+      it("reads the OOM kill and the peak from the cgroup", async () => {
+        const { end } = await under.run({ argv: ["tail", "/dev/zero"], limits: limits({ memoryBytes: 32 * MIB }) });
+        expect(end.process).toEqual({ kind: "signaled", signal: "SIGKILL" });
+        expect(end.usage?.oomKills).toBeGreaterThan(0);
+        expect(end.usage?.peakMemoryBytes).toBeGreaterThan(24 * MIB);
+        expect(end.usage?.peakMemoryBytes).toBeLessThanOrEqual(32 * MIB);
+      });
+
+      it("counts an OOM kill of a child that the program survived", async () => {
+        const { end } = await under.sh("tail /dev/zero; exit 0", { limits: limits({ memoryBytes: 32 * MIB }) });
+        expect(end.process).toEqual({ kind: "exited", exitCode: 0 });
+        expect(end.usage?.oomKills).toBeGreaterThan(0);
+      });
+    });
+
+    describe("carries bytes", () => {
+      it("keeps stdout and stderr apart", async () => {
+        const { stdout, stderr } = await under.sh("echo out; echo err >&2");
+        expect({ stdout, stderr }).toEqual({ stdout: "out\n", stderr: "err\n" });
+      });
+
+      it("gives the program its stdin to the end of file", async () => {
+        expect((await under.run({ argv: ["cat"], stdin: "line\n\0binary\xff" })).stdout).toBe("line\n\0binary\xff");
+      });
+
+      it("brings 32 MiB through stdin, cat and stdout whole", async () => {
+        const bytes = randomBytes(32 * MIB);
+        const sandbox = await under.open({ argv: ["cat"] });
+        sandbox.stdin.end(bytes);
+        const hash = createHash("sha256");
+        for await (const chunk of sandbox.stdout) hash.update(chunk);
+        await sandbox.ended;
+        await sandbox.close();
+        expect(hash.digest("hex")).toBe(createHash("sha256").update(bytes).digest("hex"));
+      });
+
+      it("slows a program that floods, to the pace of its reader, and loses nothing", async () => {
+        const sandbox = await under.open({ argv: ["sh", "-c", "yes | head -c 8000000"] });
+        let seen = 0;
+        for await (const chunk of sandbox.stdout as AsyncIterable<Buffer>) {
+          seen += chunk.length;
+          await new Promise(setImmediate);
+        }
+        await sandbox.ended;
+        await sandbox.close();
+        expect(seen).toBe(8_000_000);
+      });
+
+      it("lets the program reopen its streams as files, whoever it runs as", async () => {
+        const { stdout, stderr } = await under.sh("echo a > /dev/stdout; echo b > /dev/stderr; cat < /dev/stdin", {
+          user: "app",
+          stdin: "c\n",
+        });
+        expect({ stdout, stderr }).toEqual({ stdout: "a\nc\n", stderr: "b\n" });
+      });
+
+      it("does not hang when the program never reads its stdin", async () => {
+        const { end } = await under.run({ argv: ["true"], stdin: Buffer.alloc(4 * MIB) });
+        expect(end.process).toEqual({ kind: "exited", exitCode: 0 });
+      });
+
+      it("ends stdout when the program closes it, though it goes on", async () => {
+        const sandbox = await under.open({ argv: ["sh", "-c", "echo last; exec >&-; read wait"] });
+        expect(await text(sandbox.stdout)).toBe("last\n");
+        sandbox.stdin.end("\n");
+        expect((await sandbox.ended).process.kind).toBe("exited");
+        await sandbox.close();
+      });
+    });
+
+    describe("ends a sandbox from outside", () => {
+      it("passes SIGTERM to the program, which may have the last word", async () => {
+        const sandbox = await under.open({ argv: ["sh", "-c", "trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done"] });
+        await firstLine(sandbox.stdout);
+        sandbox.signal("SIGTERM");
+        expect((await sandbox.ended).process).toEqual({ kind: "exited", exitCode: 7 });
+        await sandbox.close();
+      });
+
+      it("ends a program that does not handle SIGTERM by it, though a PID 1 would ignore it", async () => {
+        const sandbox = await under.open({ argv: ["sleep", "300"] });
+        sandbox.signal("SIGTERM");
+        expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal: "SIGTERM" });
+        await sandbox.close();
+      });
+
+      it("kills everything at once, also what ignores signals and has left the session", async () => {
+        const sandbox = await under.open({ argv: ["sh", "-c", "trap '' TERM; setsid sleep 300 & echo up; sleep 300"] });
+        await firstLine(sandbox.stdout);
+        sandbox.kill();
+        expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal: "SIGKILL" });
+        await sandbox.close();
+      });
+
+      it("kills a sandbox whose deadline passes", async () => {
+        const sandbox = await under.open({ argv: ["sleep", "300"], deadlineMs: 1_000 });
+        expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal: "SIGKILL" });
+        await sandbox.close();
+      });
+
+      it("lets a sandbox live whose deadline is extended", async () => {
+        const sandbox = await under.open({ argv: ["sh", "-c", "read line; exit 5"], deadlineMs: 1_500 });
+        sandbox.extend(30_000);
+        await new Promise((resolve) => setTimeout(resolve, 1_600)); // The first deadline is what is waited for.
+        sandbox.stdin.end("go\n");
+        expect((await sandbox.ended).process).toEqual({ kind: "exited", exitCode: 5 });
+        await sandbox.close();
+      });
+
+      it("may be closed at any time, and again", async () => {
+        const sandbox = await under.open({ argv: ["sleep", "300"] });
+        await Promise.all([sandbox.close(), sandbox.close()]);
+        await sandbox.close();
+        expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal: "SIGKILL" });
+      });
+
+      it("is not held up by a program that stops PID 1's children or floods it with signals", async () => {
+        const sandbox = await under.open({ argv: ["sh", "-c", "kill -STOP 1; kill -TERM 1; kill -KILL 1; echo still; kill -STOP $$"] });
+        await firstLine(sandbox.stdout);
+        sandbox.kill();
+        expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal: "SIGKILL" });
+        await sandbox.close();
+      });
+    });
+
+    describe("gives the program what the image and the request say", () => {
+      it("runs as a user by name, with its groups and home", async () => {
+        expect((await under.sh("id -u; id -g; echo $HOME", { user: "app" })).stdout).toBe("1000\n1000\n/home/app\n");
+      });
+
+      it("runs as a user and group by number, known to the image or not", async () => {
+        expect((await under.sh("id -u; id -g", { user: "4321:8765" })).stdout).toBe("4321\n8765\n");
+      });
+
+      it("gives a user other than root no capabilities, and container root Docker's fourteen", async () => {
+        const effective = async (user: string) => (await under.sh("grep CapEff /proc/self/status", { user })).stdout.split("\t")[1]?.trim();
+        expect(await effective("app")).toBe("0000000000000000");
+        expect(await effective("")).toBe("00000000a80425fb");
+      });
+
+      it("makes the working directory if it is missing, and starts there", async () => {
+        expect((await under.run({ argv: ["pwd"], workdir: "/made/for/this" })).stdout).toBe("/made/for/this\n");
+      });
+
+      it("gives it the environment that was asked for and nothing of the host's", async () => {
+        const { stdout } = await under.run({ argv: ["env"], env: ["A=1", "EMPTY=", "SPACED=a b=c"] });
+        const names = stdout.trim().split("\n").sort();
+        expect(names).toEqual(["A=1", "EMPTY=", "HOME=/root", "HOSTNAME=mayfly-test", expect.stringMatching(/^PATH=/), "SPACED=a b=c"]);
+      });
+
+      it("gives it three descriptors and no more", async () => {
+        const { stdout } = await under.sh("ls /proc/self/fd");
+        expect(stdout).toBe("0\n1\n2\n3\n"); // 3 is the directory that ls itself reads.
+      });
+
+      it("lets it write to its own file system, which is gone afterwards", async () => {
+        expect((await under.sh("echo x > /etc/mark && cat /etc/mark")).stdout).toBe("x\n");
+        expect((await under.sh("cat /etc/mark")).end.process).toEqual({ kind: "exited", exitCode: 1 });
+      });
+    });
+
+    describe("enforces limits by cgroup", () => {
+      it("keeps a fork bomb within its pids", async () => {
+        const bomb = "i=0; while [ $i -lt 500 ]; do sleep 30 & i=$((i+1)); done; echo escaped";
+        const { end, stdout, stderr } = await under.sh(bomb, { limits: limits({ pids: 16 }) });
+        expect(stdout).not.toContain("escaped");
+        expect(stderr).toContain("fork");
+        expect(end.process.kind).toBe("exited");
+      });
+
+      it("runs a program that has a single process to itself", async () => {
+        expect((await under.run({ argv: ["true"], limits: limits({ pids: 1 }) })).end.process).toEqual({ kind: "exited", exitCode: 0 });
+      });
+
+      it("slows a busy program to its share of a CPU", async () => {
+        const { end } = await under.sh("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done", { limits: limits({ cpus: 0.2 }) });
+        expect(end.usage?.throttledMs).toBeGreaterThan(0);
+      });
+
+      it("ends the writable layer at its size, with no space left", async () => {
+        const { stdout, stderr } = await under.sh("dd if=/dev/zero of=/big bs=1M count=64; ls -l /big | awk '{print $5}'", {
+          limits: limits({ diskBytes: 4 * MIB }),
+        });
+        expect(stderr).toContain("No space left");
+        expect(Number(stdout)).toBeLessThanOrEqual(4 * MIB);
+      });
+
+      it("holds what is written against memory too", async () => {
+        const { end } = await under.sh("dd if=/dev/zero of=/big bs=1M count=64", {
+          limits: limits({ memoryBytes: 24 * MIB, diskBytes: 64 * MIB }),
+        });
+        expect(end.usage?.oomKills).toBeGreaterThan(0);
+      });
+    });
+
+    describe("isolates", () => {
+      it("maps container root to a user that is nobody on the host", async () => {
+        const { stdout } = await under.sh("cat /proc/self/uid_map /proc/self/gid_map");
+        const [uid, gid] = stdout.trim().split("\n").map((line) => line.trim().split(/\s+/).map(Number));
+        expect([uid, gid]).toEqual([[0, DEFAULT_UID_BASE, 65_536], [0, DEFAULT_UID_BASE, 65_536]]);
+      });
+
+      it("gives every namespace anew", async () => {
+        const kinds = ["pid", "mnt", "ipc", "uts", "net", "cgroup", "user"];
+        const { stdout } = await under.sh(kinds.map((kind) => `readlink /proc/self/ns/${kind}`).join("; "));
+        const inside = stdout.trim().split("\n");
+        const outside = await Promise.all(kinds.map((kind) => readlink(`/proc/self/ns/${kind}`)));
+        expect(inside).toHaveLength(kinds.length);
+        expect(inside.filter((namespace) => outside.includes(namespace))).toEqual([]);
+      });
+
+      it("shows no process but its own", async () => {
+        const { stdout } = await under.sh("ls -d /proc/[0-9]*");
+        expect(stdout.trim().split("\n").length).toBeLessThanOrEqual(3);
+      });
+
+      it("has a loopback interface and no other, and reaches nobody", async () => {
+        const { stdout } = await under.sh("ls /sys/class/net; wget -T 1 -q -O- http://198.51.100.1/ || echo unreachable; cat /proc/net/route | tail -n +2");
+        expect(stdout).toBe("lo\nunreachable\n");
+      });
+
+      it("sets no-new-privileges and a seccomp filter", async () => {
+        const { stdout } = await under.sh("grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status");
+        expect(stdout).toBe("NoNewPrivs:\t1\nSeccomp:\t2\n");
+      });
+
+      it("does not let a setuid program gain anything", async () => {
+        const make = "cp /bin/busybox /tmp/busybox && chown 0:0 /tmp/busybox && chmod 4755 /tmp/busybox";
+        const { stdout } = await under.sh(`${make} && su app -s /bin/sh -c '/tmp/busybox id -u'`);
+        expect(stdout).toBe("1000\n");
+      });
+
+      it.each([
+        ["mounts anything", "mount -t tmpfs none /mnt"],
+        ["makes a namespace", "unshare -U true"],
+        ["makes a device node", "mknod /tmp/disk b 254 0"],
+        ["writes a kernel setting", "echo 1 > /proc/sys/kernel/panic"],
+        ["triggers the SysRq key", "echo b > /proc/sysrq-trigger"],
+        ["writes to sysfs", "echo 0 > /sys/kernel/mm/ksm/run"],
+        ["changes its own cgroup limits", "echo 999999999 > /sys/fs/cgroup/memory/memory.limit_in_bytes || echo max > /sys/fs/cgroup/memory.max"],
+        ["makes a cgroup", "mkdir /sys/fs/cgroup/memory/x || mkdir /sys/fs/cgroup/x"],
+        ["changes the host name", "hostname other"],
+        ["reads the memory of PID 1", "cat /proc/1/environ > /dev/null"],
+        ["reaches the descriptors of PID 1", "readlink /proc/1/fd/3 || cat /proc/1/fd/3 || echo x > /proc/1/fd/3"],
+        ["reaches the root of PID 1", "ls /proc/1/root/"],
+        ["loads a kernel module", "insmod /tmp/none.ko"],
+        ["sets the clock", "date -s 2001-01-01; [ $(date +%Y) = 2001 ]"],
+        ["reads the kernel log", "dmesg"],
+        ["chroots out and up", "mkdir -p /tmp/x && chroot /tmp/x /bin/sh -c 'cd ../../../..; ls home'"],
+      ])("refuses a container root that %s", async (_what, script) => {
+        const { end } = await under.sh(`(${script}) 2>/dev/null`);
+        expect(end.process.kind === "exited" && end.process.exitCode !== 0).toBe(true);
+      });
+
+      it("masks what tells of the host", async () => {
+        const { stdout } = await under.sh("cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c; ls /proc/acpi /proc/scsi /sys/firmware 2>/dev/null | grep -v : | wc -w");
+        expect(stdout.trim().split(/\s+/)).toEqual(["0", "0"]);
+      });
+
+      it("has in /dev what a program needs and nothing of the host's disks", async () => {
+        const { stdout } = await under.sh("ls /dev");
+        const expected = ["fd", "full", "mayfly-init", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"];
+        expect(stdout.trim().split("\n").filter((name) => name !== "core" && name !== "console")).toEqual(expected);
+      });
+
+      it("has no controlling terminal, and no keys of the host's", async () => {
+        const { end } = await under.sh("echo x > /dev/tty");
+        expect(end.process).toEqual({ kind: "exited", exitCode: 1 });
+      });
+    });
+
+    it("removes on a restart what an earlier life left behind", async () => {
+      const sandbox = await under.open({ argv: ["sleep", "300"] });
+      const again = await under.restart();
+      const { sandboxes } = await again.removeLeftovers();
+      expect(sandboxes).toHaveLength(1);
+      await sandbox.close();
+    });
+  });
+}
+
+function limits(changes: { cpus?: number; memoryBytes?: number; pids?: number; diskBytes?: number }) {
+  return { cpus: 1, memoryBytes: 64 * MIB, pids: 64, diskBytes: 16 * MIB, ...changes };
+}
+
+/** Waits for the program to say that it is there. */
+async function firstLine(stream: NodeJS.ReadableStream): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let seen = "";
+    const hear = (chunk: Buffer) => {
+      seen += chunk.toString("utf8");
+      if (!seen.includes("\n")) return;
+      stream.off("data", hear);
+      resolve(seen);
+    };
+    stream.on("data", hear);
+    stream.once("end", () => reject(new Error(`ended after ${JSON.stringify(seen)}`)));
+  });
+}

@@ -1,0 +1,118 @@
+import { readFileSync } from "node:fs";
+import { Readable } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { GLOBAL_FLAGS } from "../../../cli/command.ts";
+import type { FlagTable } from "../../../cli/flags.ts";
+import { flagTitle } from "../../../cli/help.ts";
+import type { Io } from "../../../cli/io.ts";
+import { COMMANDS, program } from "../../../cli/program.ts";
+import { CLI_SETTINGS } from "../../../cli/settings.ts";
+
+async function call(...args: string[]): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+  const text = { stdout: "", stderr: "" };
+  const sink = (name: "stdout" | "stderr") => ({
+    write: async (bytes: string | Uint8Array) => {
+      text[name] += bytes;
+    },
+  });
+  const io: Io = {
+    env: {},
+    stdin: () => Readable.from([]),
+    stdout: sink("stdout"),
+    stderr: sink("stderr"),
+    fetch: () => expect.unreachable("nothing here asks the gateway"),
+    readFile: () => expect.unreachable("nothing here reads files"),
+    version: "1.2.3",
+    onSignal: () => () => undefined,
+    exitNow: () => undefined,
+  };
+  return { exitCode: await program(args, io), ...text };
+}
+
+describe("help", () => {
+  it("is the same however it is asked for, and asks the gateway nothing", async () => {
+    for (const { name } of COMMANDS) {
+      const help = await call("help", name);
+      expect(help).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(await call(name, "--help")).toEqual(help);
+      expect(await call("--help", name)).toEqual(help);
+    }
+    expect(await call("help")).toEqual(await call("-h"));
+  });
+
+  it("has every command, flag and example that there is", async () => {
+    const { stdout } = await call("--help");
+    for (const command of COMMANDS) {
+      expect(stdout).toContain(`  ${command.name} `);
+      const help = (await call("help", command.name)).stdout;
+      for (const [name, flag] of Object.entries(command.flags)) expect(help).toContain(flagTitle(name, flag));
+      expect(command.examples.length).toBeGreaterThan(0);
+    }
+  });
+
+  it("fits a terminal of 100 columns", async () => {
+    for (const { name } of COMMANDS) {
+      for (const line of (await call("help", name)).stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+    }
+  });
+});
+
+describe("the program", () => {
+  it("tells its version, also as JSON", async () => {
+    expect(await call("--version")).toEqual({ exitCode: 0, stdout: "mayfly 1.2.3\n", stderr: "" });
+    expect((await call("--version", "--json")).stdout).toBe('{"version":"1.2.3"}\n');
+  });
+
+  it.each([
+    [["inpsect"], 2, 'there is no command "inpsect"; did you mean inspect?'],
+    [["help", "rn"], 2, 'there is no command "rn"; did you mean run?'],
+    [["--jsno"], 2, "there is no flag --jsno; did you mean --json?"],
+    [["logs"], 2, "it takes ID, and something of that is missing"],
+    [["ps", "--state", "flying"], 2, '--state "flying" is not one of queued, starting, running, finished'],
+    [["ps", "-n", "0"], 2, '--number "0" is not a whole number from 1 to 10000'],
+    [["run"], 125, "it takes IMAGE [COMMAND...], and something of that is missing"],
+    [
+      ["run", "-v", "/:/host", "busybox"],
+      125,
+      "-v is not a flag of Mayfly's: a run has no volumes; send input with -i",
+    ],
+    [["run", "--url", "nowhere", "busybox"], 125, '--url "nowhere" is not an http or https URL without a user name'],
+  ])("refuses %j with exit code %d, for people and for programs", async (args, exitCode, message) => {
+    const plain = await call(...args);
+    expect(plain).toMatchObject({ exitCode, stdout: "" });
+    expect(plain.stderr).toContain(`mayfly: ${message}\n`);
+    const asJson = await call("--json", ...args);
+    expect(asJson).toMatchObject({ exitCode, stdout: "" });
+    expect(JSON.parse(asJson.stderr)).toEqual({ error: { code: "invalid_argument", reason: "usage", message } });
+  });
+});
+
+describe("docs/cli.md", () => {
+  const page = readFileSync(new URL("../../../docs/cli.md", import.meta.url), "utf8");
+  const sections = new Map(
+    page.split(/^## /m).map((section) => [section.split(/\s/)[0] === "mayfly" ? section.split(/\s/)[1] : "", section]),
+  );
+
+  it("has every command, each with every flag of its", () => {
+    const documented = (flags: FlagTable, section: string) => {
+      for (const [name, { short }] of Object.entries(flags)) {
+        expect(section).toMatch(
+          new RegExp(`^\\| ${short === undefined ? "" : `\`-${short}\`, `}\`--${name}[ \`]`, "m"),
+        );
+      }
+    };
+    for (const { name, flags } of COMMANDS) documented(flags, sections.get(name) ?? "");
+    documented(GLOBAL_FLAGS, page);
+  });
+
+  it("has no flag that there is not", () => {
+    const known = [GLOBAL_FLAGS, { version: {} }, ...COMMANDS.map(({ flags }) => flags)].flatMap((flags) =>
+      Object.keys(flags),
+    );
+    for (const [, name] of page.matchAll(/^\| .*?`--([a-z-]+)/gm)) expect(known).toContain(name);
+  });
+
+  it("has every variable", () => {
+    for (const { variable } of Object.values(CLI_SETTINGS)) expect(page).toContain(`\`${variable}\``);
+  });
+});

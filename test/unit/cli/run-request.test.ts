@@ -1,0 +1,83 @@
+import { describe, expect, it } from "vitest";
+import { parseFlags } from "../../../cli/flags.ts";
+import { FLAG_OF_FIELD, RUN_FLAGS } from "../../../cli/run-flags.ts";
+import { buildRequest } from "../../../cli/run-request.ts";
+import { UsageError } from "../../../cli/usage-error.ts";
+
+const files: Record<string, string> = { "vars.env": "FILE=yes\nA=file" };
+const readFile = (path: string): string => {
+  const text = files[path];
+  if (text === undefined) throw new Error("no such file");
+  return text;
+};
+
+const request = (...args: string[]) => {
+  const { flags, operands } = parseFlags(args, RUN_FLAGS, { stopAtOperand: true });
+  return buildRequest(flags, operands, { env: { HOME: "/home/me" }, readFile });
+};
+
+describe("the request of mayfly run", () => {
+  it("holds nothing but the image when nothing else was said", () => {
+    expect(request("busybox")).toEqual({ image: "busybox" });
+  });
+
+  it("leaves docker's habits out", () => {
+    expect(request("--rm", "--network", "none", "busybox")).toEqual({ image: "busybox", network: "none" });
+  });
+
+  it("has every flag in its own field", () => {
+    const flags =
+      "-e A=1 -e HOME --env-file vars.env -w /work -u 1000:1000 -m 64m --cpus 0.5 --pids-limit 20 --disk 1m --output-limit 2MiB " +
+      "--timeout 5s --queue-timeout 1m --grace 0s -l build=17 --label nightly --retries 2 --priority 9 --pool gpu --entrypoint /bin/sh -i";
+    expect(request(...flags.split(" "), "busybox", "-c", "true")).toEqual({
+      image: "busybox",
+      entrypoint: ["/bin/sh"],
+      command: ["-c", "true"],
+      env: { FILE: "yes", A: "1", HOME: "/home/me" },
+      workdir: "/work",
+      user: "1000:1000",
+      stdin: { stream: true },
+      limits: { memory: "64MiB", cpus: 0.5, pids: 20, disk: "1MiB", output: "2MiB" },
+      timeouts: { run: "5s", queue: "1m", grace: "0s" },
+      labels: { build: "17", nightly: "" },
+      retries: 2,
+      priority: 9,
+      pool: "gpu",
+    });
+  });
+
+  it("does without the image's entrypoint when that is given as empty, as docker does", () => {
+    expect(request("--entrypoint", "", "busybox", "ls", "-l")).toEqual({
+      image: "busybox",
+      entrypoint: ["ls"],
+      command: ["-l"],
+    });
+    expect(() => request("--entrypoint=", "busybox")).toThrow(
+      new UsageError('--entrypoint "" needs a COMMAND after IMAGE'),
+    );
+  });
+
+  it.each([
+    [["-m", "1k"], "--memory is less than 16MiB"],
+    [["-m", "256mb"], '--memory "256mb" is not a size such as "256MiB", or docker\'s "256m" or "1g"'],
+    [["--cpus", "many"], '--cpus "many" is not a number'],
+    [["--retries", "-1"], '--retries "-1" is not a number'],
+    [["--timeout", "5"], '--timeout is not a duration with units, such as "500ms", "30s" or "1h30m"'],
+    [["-w", "relative"], "--workdir must be absolute"],
+    [["--env-file", "gone.env"], "--env-file gone.env: no such file"],
+    [["-d", "-i"], "-d and -i exclude each other: once detached, nobody is left to send the input"],
+    [["--disk", "1g"], "--disk is more than limits.memory, in which it is held"],
+  ])("is refused for %j, and the message names the flag", (flags, message) => {
+    expect(() => request(...flags, "busybox")).toThrow(new UsageError(message));
+  });
+
+  it("tells all problems of the values at once", () => {
+    expect(() => request("--grace", "1", "-u", "", "-w", "x", "busybox")).toThrow(/--workdir.*--user.*--grace/s);
+  });
+
+  it("names only flags that there are in its messages", () => {
+    for (const flag of Object.values(FLAG_OF_FIELD).filter((name) => name.startsWith("--"))) {
+      expect(Object.keys(RUN_FLAGS)).toContain(flag.slice(2));
+    }
+  });
+});

@@ -1,0 +1,28 @@
+// Unit tests first and side by side; then, one file at a time, those that share the kernel, ports or a Redis.
+
+import { defineConfig } from "vitest/config";
+import { ClosingLine } from "./infra/closing-line.ts";
+import { FailOnSkip } from "./infra/fail-on-skip.ts";
+
+const limits = { testTimeout: 30_000, hookTimeout: 60_000 };
+const isCI = Boolean(process.env.CI);
+
+export default defineConfig({
+  test: {
+    pool: "forks",
+    reporters: ["default", ...(isCI ? [new FailOnSkip()] : []), new ClosingLine()],
+    projects: [
+      { test: { ...limits, name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      {
+        test: {
+          ...limits,
+          name: "whole",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/unit/**"],
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
