@@ -42,11 +42,14 @@ export const PLAIN_ENVIRONMENT = {
   HOME: "/nonexistent",
 };
 
+/** What the `mayfly` command reads. It may well be set in the shell that starts a stack, and is none of a stack's business. */
+export const COMMAND_VARIABLES: readonly string[] = ["MAYFLY_URL", "MAYFLY_API_KEY", "MAYFLY_API_KEY_FILE"];
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Throws an error that names every `MAYFLY_*` variable that no process of the stack takes from its caller. */
 export function refuseUnknown(env: Environment): void {
-  const known = new Set([...GATEWAY_VARIABLES, ...WORKER_VARIABLES, ...STACK_VARIABLES]);
+  const known = new Set([...GATEWAY_VARIABLES, ...WORKER_VARIABLES, ...STACK_VARIABLES, ...COMMAND_VARIABLES]);
   const unknown = Object.keys(env).filter((name) => name.startsWith("MAYFLY_") && !known.has(name));
   if (unknown.length > 0) throw new Error(`the stack takes no ${unknown.join(", ")}; unset it`);
 }

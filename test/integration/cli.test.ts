@@ -87,13 +87,13 @@ describe("mayfly run", () => {
 
   it("sends what its flags say, and its key", async () => {
     await serve();
-    const args = "run -eA=1 -e SHELL -w /work -u 1000:1000 -m 64m --timeout 5s --rm busybox sh -e -c true".split(" ");
+    const args = "run -eA=1 -e SHELL -w /srv -u 1000:1000 -m 64m --timeout 5s --rm busybox sh -e -c true".split(" ");
     expect((await mayfly(args, { env: { SHELL: "/bin/zsh", MAYFLY_API_KEY: "sesame" } })).exitCode).toBe(0);
     expect(gateway.run.request).toEqual({
       image: "busybox",
       command: ["sh", "-e", "-c", "true"],
       env: { A: "1", SHELL: "/bin/zsh" },
-      workdir: "/work",
+      workdir: "/srv",
       user: "1000:1000",
       limits: { memory: "64MiB" },
       timeouts: { run: "5s" },

@@ -1,4 +1,4 @@
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -100,15 +100,13 @@ test("a registry that is down is unavailable", async () => {
   });
 });
 
+const send = (bytes: string | Buffer) => (response: ServerResponse) => void response.write(bytes);
+
 test.each([
-  ["before its headers", /manifests/, () => {}],
-  ["in the middle of a manifest", /manifests/, (response: import("node:http").ServerResponse) => response.write("{")],
-  [
-    "in the middle of a layer",
-    new RegExp(LAYER.digest),
-    (response: import("node:http").ServerResponse) => response.write(LAYER.bytes.subarray(0, 9)),
-  ],
-])("a registry that hangs %s is given up after the time limit, and not asked again", async (_where, path, begin) => {
+  ["before its headers", /manifests/, () => {}, 1],
+  ["in the middle of a manifest", /manifests/, send("{"), 1],
+  ["in the middle of a layer", new RegExp(LAYER.digest), send(LAYER.bytes.subarray(0, 9)), 2],
+])("a registry that hangs %s is given up after the time limit", async (_where, path, begin, times) => {
   intercept = (request, response) => {
     if (!path.test(request.path)) return false;
     begin(response);
@@ -118,17 +116,30 @@ test.each([
     reason: "registry_unavailable",
     message: expect.stringContaining("no answer within 300 ms"),
   });
-  expect(registry.count(path)).toBe(1);
+  expect(registry.count(path)).toBe(times);
 });
 
-test("a connection lost in the middle of a layer is the registry's fault, not the layer's", async () => {
+/** Cuts the connection in the middle of the layer, this many times. */
+function cutting(times: number): void {
   intercept = ({ path }, response) => {
-    if (!path.includes(LAYER.digest)) return false;
+    if (!path.includes(LAYER.digest) || times-- <= 0) return false;
     response.writeHead(200, { "content-length": LAYER.bytes.length });
     response.write(LAYER.bytes.subarray(0, 100), () => response.destroy());
     return true;
   };
+}
+
+test("a layer whose connection is lost once is fetched again, from its start", async () => {
+  cutting(1);
+  const { reference } = registry.add("demo/a:1", IMAGE);
+  expect((await host.store.ensure(reference, NEVER)).layers).toHaveLength(1);
+  expect(host.layerNames()).toHaveLength(1);
+});
+
+test("a connection that is always lost in the middle of a layer is the registry's fault, not the layer's", async () => {
+  cutting(Number.POSITIVE_INFINITY);
   expect(await failure()).toMatchObject({ reason: "registry_unavailable" });
+  expect(registry.count(new RegExp(LAYER.digest))).toBe(2);
 });
 
 test.each([

@@ -27,14 +27,14 @@ describe("the request of mayfly run", () => {
 
   it("has every flag in its own field", () => {
     const flags =
-      "-e A=1 -e HOME --env-file vars.env -w /work -u 1000:1000 -m 64m --cpus 0.5 --pids-limit 20 --disk 1m --output-limit 2MiB " +
+      "-e A=1 -e HOME --env-file vars.env -w /srv -u 1000:1000 -m 64m --cpus 0.5 --pids-limit 20 --disk 1m --output-limit 2MiB " +
       "--timeout 5s --queue-timeout 1m --grace 0s -l build=17 --label nightly --retries 2 --priority 9 --pool gpu --entrypoint /bin/sh -i";
     expect(request(...flags.split(" "), "busybox", "-c", "true")).toEqual({
       image: "busybox",
       entrypoint: ["/bin/sh"],
       command: ["-c", "true"],
       env: { FILE: "yes", A: "1", HOME: "/home/me" },
-      workdir: "/work",
+      workdir: "/srv",
       user: "1000:1000",
       stdin: { stream: true },
       limits: { memory: "64MiB", cpus: 0.5, pids: 20, disk: "1MiB", output: "2MiB" },

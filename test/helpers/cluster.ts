@@ -1,0 +1,118 @@
+// A whole Mayfly on this machine for system tests: Redis, a registry with an image, one gateway, any number of workers.
+// All of it real, all of it in directories and on ports of its own.
+
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Run, RunRequest } from "../../core/run.ts";
+import { busyboxImage, pushImage } from "./image-builder.ts";
+import type { HostUnderTest } from "./leak-check.ts";
+import { type MayflyProcess, startMayfly } from "./process.ts";
+import { type RedisServer, startRedis } from "./redis.ts";
+import { type Registry, startRegistry } from "./registry.ts";
+
+export interface WorkerUnderTest {
+  readonly process: MayflyProcess;
+  readonly host: HostUnderTest;
+}
+
+export interface Cluster {
+  readonly url: string;
+  readonly redis: RedisServer;
+  readonly registry: Registry;
+  readonly gateway: MayflyProcess;
+  /** Reference of an image of Debian's busybox. */
+  readonly image: string;
+  startWorker(env?: Readonly<Record<string, string>>): Promise<WorkerUnderTest>;
+  /** POST /v1/runs and wait for the end. `image` is the cluster's own unless the request names another. */
+  run(request: Partial<RunRequest>): Promise<Run>;
+  /** POST /v1/runs without waiting. */
+  submit(request: Partial<RunRequest>): Promise<Run>;
+  get(id: string, waitSeconds?: number): Promise<Run>;
+  /** Resolves when the run is in this state, as told by its events. */
+  reaches(id: string, state: Run["state"]): Promise<void>;
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  stop(): Promise<void>;
+}
+
+const WAIT_SECONDS = 60;
+
+export async function startCluster(options: { workers?: number; gatewayEnv?: Readonly<Record<string, string>> } = {}): Promise<Cluster> {
+  const directory = await mkdtemp(join(tmpdir(), "mayfly-cluster-"));
+  const redis = await startRedis();
+  const registry = await startRegistry();
+  const { reference: image } = await pushImage(registry, "busybox:test", await busyboxImage());
+  const redisUrlFile = join(directory, "redis-url");
+  await writeFile(redisUrlFile, redis.url, { mode: 0o600 });
+  const gateway = await startMayfly("gateway/main.ts", "gateway.listening", {
+    MAYFLY_LISTEN_PORT: "0",
+    MAYFLY_REDIS_URL_FILE: redisUrlFile,
+    ...options.gatewayEnv,
+  });
+  const url = String((await gateway.logged("gateway.listening")).url);
+  const workers: WorkerUnderTest[] = [];
+
+  async function startWorker(env: Readonly<Record<string, string>> = {}): Promise<WorkerUnderTest> {
+    const hostId = env.MAYFLY_HOST_ID ?? `test-${randomBytes(4).toString("hex")}`;
+    const stateDir = env.MAYFLY_STATE_DIR ?? join(directory, hostId);
+    const process = await startMayfly("worker/main.ts", "worker.ready", {
+      MAYFLY_HOST_ID: hostId,
+      MAYFLY_STATE_DIR: stateDir,
+      MAYFLY_REDIS_URL_FILE: redisUrlFile,
+      MAYFLY_DRAIN: "2s",
+      ...env,
+    });
+    const worker = { process, host: { hostId, stateDir, pid: process.pid } };
+    workers.push(worker);
+    return worker;
+  }
+
+  const call = (path: string, init?: RequestInit) => fetch(`${url}${path}`, init);
+  const post = async (request: Partial<RunRequest>, headers: Record<string, string>): Promise<Run> => {
+    const answer = await call("/v1/runs", {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: JSON.stringify({ image, ...request }),
+    });
+    if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
+    return (await answer.json()) as Run;
+  };
+  const get = async (id: string, waitSeconds = 0): Promise<Run> => {
+    const answer = await call(`/v1/runs/${id}`, { headers: waitSeconds > 0 ? { prefer: `wait=${waitSeconds}` } : {} });
+    if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
+    return (await answer.json()) as Run;
+  };
+
+  async function reaches(id: string, state: Run["state"]): Promise<void> {
+    const answer = await call(`/v1/runs/${id}/events`);
+    let seen = "";
+    for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
+      seen += Buffer.from(chunk).toString("utf8");
+      if (seen.includes(`"state":"${state}"`)) return; // Leaving the loop closes the stream.
+    }
+    throw new Error(`${id} ended without being ${state}: ${seen.slice(-300)}`);
+  }
+
+  for (let i = 0; i < (options.workers ?? 1); i++) await startWorker();
+  return {
+    url,
+    redis,
+    registry,
+    gateway,
+    image,
+    startWorker,
+    run: (request) => post(request, { prefer: `wait=${WAIT_SECONDS}` }),
+    submit: (request) => post(request, {}),
+    get,
+    reaches,
+    fetch: call,
+    async stop() {
+      await Promise.all(workers.map((worker) => worker.process.stop()));
+      await gateway.stop();
+      await registry.stop();
+      await redis.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
