@@ -11,8 +11,17 @@ export default defineConfig({
   test: {
     pool: "forks",
     reporters: ["default", ...(isCI ? [new FailOnSkip()] : []), new ClosingLine()],
+    // The groups are numbered from 1: whatever has one worker in group 0 is put after all others.
     projects: [
-      { test: { ...limits, name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      {
+        test: {
+          ...limits,
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
+          maxWorkers: "100%",
+          sequence: { groupOrder: 1 },
+        },
+      },
       {
         test: {
           ...limits,
@@ -20,7 +29,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: ["test/unit/**"],
           fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -56,17 +56,14 @@ export class Place {
     return Promise.race(this.#processes.map((child) => child.died));
   }
 
-  /** Stops what was launched, the last first, each within its limit, and gives the directory back. Idempotent. */
+  /**
+   * Stops what was launched, the last first, each within its limit, and gives the directory back.
+   * Asked again, it asks again whatever is still there, within the new limits.
+   */
   async close(limitMs: (name: string) => number): Promise<void> {
     this.#isClosing = true;
     for (const child of this.#processes.toReversed()) await child.stop(limitMs(child.name));
     this.#lock.release();
-  }
-
-  /** Ends everything at once; a `close` under way then comes to its end. */
-  kill(): void {
-    this.#isClosing = true;
-    for (const child of this.#processes) child.kill();
   }
 }
 

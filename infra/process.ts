@@ -36,7 +36,8 @@ export class Process {
   readonly #log: LogFile;
   readonly #listeners = new Map<string, (event: LoggedEvent) => void>();
   #unread = "";
-  #stopping: Promise<void> | undefined;
+  #isStopping = false;
+  #limit: NodeJS.Timeout | undefined;
 
   constructor(program: Program) {
     this.name = program.name;
@@ -47,7 +48,7 @@ export class Process {
     this.#child.stderr?.on("data", (chunk: Buffer) => this.#log.write(chunk));
     this.gone = ended(this.#child);
     this.died = this.gone.then((how) => {
-      throw this.#stopping ? new Error(`${this.name} was stopped`) : this.#failure(how);
+      throw this.#isStopping ? new Error(`${this.name} was stopped`) : this.#failure(how);
     });
     this.died.catch(() => {}); // Whoever needs to know it awaits it.
     this.gone.then(() => this.#log.close());
@@ -66,23 +67,17 @@ export class Process {
     return waitUntil(probe, { limitMs, late, unless: this.died });
   }
 
-  /** SIGTERM, and SIGKILL if it is still there after `limitMs`. Idempotent; resolves when the process is gone. */
-  stop(limitMs: number): Promise<void> {
-    this.#stopping ??= this.#stop(limitMs);
-    return this.#stopping;
-  }
-
-  /** For those who cannot wait any longer. */
-  kill(): void {
-    this.#stopping ??= this.gone.then(() => {});
-    this.#child.kill("SIGKILL");
-  }
-
-  async #stop(limitMs: number): Promise<void> {
+  /**
+   * SIGTERM, and SIGKILL if it is still there after `limitMs`. Resolves when the process is gone.
+   * Asked again, it tells the process again, and the new limit holds.
+   */
+  async stop(limitMs: number): Promise<void> {
+    this.#isStopping = true;
     this.#child.kill("SIGTERM");
-    const limit = setTimeout(() => this.#child.kill("SIGKILL"), limitMs);
+    clearTimeout(this.#limit);
+    this.#limit = setTimeout(() => this.#child.kill("SIGKILL"), limitMs);
     await this.gone;
-    clearTimeout(limit);
+    clearTimeout(this.#limit);
   }
 
   #failure(what: string): Error {

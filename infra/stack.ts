@@ -15,6 +15,7 @@ const DEFAULT_STATE_DIR = "/var/lib/mayfly";
 /** Redis' is not its usual 6379, which a Redis of the machine may want. */
 const PORTS = { redis: 6390, registry: 5000, gateway: 8080 };
 const STOP_MS = 10_000;
+const URGENT_STOP_MS = 3_000;
 /** The worker's own default, and how long it may take after that to kill what is left and to leave. */
 const DRAIN = "30s";
 const AFTER_DRAIN_MS = 15_000;
@@ -46,7 +47,7 @@ export class Stack {
   readonly #env: Environment;
   readonly #onProgress: StackOptions["onProgress"];
   #place: Promise<Place> | undefined;
-  #stopping: Promise<void> | undefined;
+  #isStopping = false;
 
   constructor({ env, onProgress }: StackOptions) {
     this.#env = env;
@@ -94,17 +95,16 @@ export class Stack {
     return (await this.#place).died();
   }
 
-  /** Stops what runs, the last started first. Idempotent; asked a second time it ends everything at once. */
-  stop(): Promise<void> {
-    if (this.#stopping) this.#withPlace((place) => place.kill());
-    this.#stopping ??= this.#withPlace((place) => place.close((name) => this.#stopLimit(name)));
-    return this.#stopping;
-  }
-
-  async #withPlace(work: (place: Place) => Promise<void> | void): Promise<void> {
+  /**
+   * Stops what runs, the last started first. Safe to repeat; asked a second time while it is at it, it no longer waits for
+   * what the processes have under way.
+   */
+  async stop(): Promise<void> {
+    const isUrgent = this.#isStopping;
+    this.#isStopping = true;
     // Without a place nothing was started; why there is none is told by `start`.
     const place = await this.#place?.catch(() => undefined);
-    if (place) await work(place);
+    await place?.close((name) => (isUrgent ? URGENT_STOP_MS : this.#stopLimit(name)));
   }
 
   async #step<T>(step: string, work: () => Promise<T>, detail: (result: T) => string): Promise<T> {

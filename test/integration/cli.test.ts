@@ -3,9 +3,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
 import type { ServerResponse } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { FakeGateway, type FakeOptions, type Interceptor, instead, json, problem } from "../unit/cli/fake-gateway.ts";
 
 const MAIN = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
@@ -27,6 +30,10 @@ interface Started {
 let gateway: FakeGateway;
 const children: ChildProcess[] = [];
 
+/** Many processes start here: one compilation does for all. */
+const compiled = mkdtempSync(join(tmpdir(), "mayfly-cli-"));
+afterAll(() => rmSync(compiled, { recursive: true, force: true }));
+
 afterEach(async () => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
   await gateway.close();
@@ -37,7 +44,10 @@ async function serve(options: FakeOptions = {}): Promise<void> {
 }
 
 function start(args: readonly string[], env: Record<string, string> = {}, reads = true): Started {
-  const child = spawn(process.execPath, [MAIN, ...args], { env: { MAYFLY_URL: gateway.url, ...env }, stdio: "pipe" });
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { MAYFLY_URL: gateway.url, NODE_COMPILE_CACHE: compiled, ...env },
+    stdio: "pipe",
+  });
   children.push(child);
   const stdout: Buffer[] = [];
   let stderr = "";

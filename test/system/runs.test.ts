@@ -30,7 +30,7 @@ describe("what cannot be run", () => {
   });
 
   it("is rejected with invalid_reference for a reference that is none", async () => {
-    const { outcome } = await cluster.run({ image: "UPPER/case:tag", command: ["true"] });
+    const { outcome } = await cluster.run({ image: "bad//name:tag", command: ["true"] });
     expect(outcome).toMatchObject(rejected("invalid_reference"));
   });
 

@@ -1,0 +1,128 @@
+// A worker without containers, for tests of the queue: the real consumer, ledger and run store, and a script in the test
+// that says what an attempt does.
+//
+//   const worker = await startFakeWorker({ redisUrl, behave: async (attempt) => {
+//     await attempt.started();
+//     await attempt.write("stdout", "hello\n");
+//     await attempt.exit(0);
+//   } });
+
+import { createHash } from "node:crypto";
+import type { Redis } from "ioredis";
+import type { Capacity } from "../../core/host.ts";
+import { newIncarnation } from "../../core/ids.ts";
+import { SILENT } from "../../core/log.ts";
+import type { RunRecord } from "../../core/record.ts";
+import type { Outcome, StreamFacts } from "../../core/run.ts";
+import { Ledger } from "../../worker/admission.ts";
+import { Consumer } from "../../worker/consumer.ts";
+import { connectRedis, RunStore } from "../../worker/run-store.ts";
+
+/** One attempt, as the program in it would see it. */
+export class FakeAttempt {
+  readonly record: RunRecord;
+  readonly store: RunStore;
+  readonly #streams = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
+
+  constructor(record: RunRecord, store: RunStore) {
+    this.record = record;
+    this.store = store;
+  }
+
+  started(): Promise<boolean> {
+    return this.store.started(this.record);
+  }
+
+  async write(stream: "stdout" | "stderr", data: string | Buffer): Promise<void> {
+    const before = this.#streams[stream];
+    const bytes = Buffer.from(data);
+    this.#streams[stream] = Buffer.concat([before, bytes]);
+    await this.store.append(this.record, stream, before.length, bytes);
+  }
+
+  exit(exitCode: number): Promise<boolean> {
+    return this.end({ kind: "exited", exitCode });
+  }
+
+  end(outcome: Outcome): Promise<boolean> {
+    return this.store.finish(this.record, {
+      outcome,
+      receipt: { host: "fake", driver: "fake", attempt: this.record.attempt, phases: { queue: 0, run: 1 } },
+      stdout: factsOf(this.#streams.stdout),
+      stderr: factsOf(this.#streams.stderr),
+    });
+  }
+}
+
+/** Of a stream of which everything was kept. */
+export function factsOf(bytes: Buffer): StreamFacts {
+  return {
+    bytesSeen: bytes.length,
+    bytesKept: bytes.length,
+    bytesHead: bytes.length,
+    truncated: false,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+  };
+}
+
+export interface FakeWorkerOptions {
+  readonly redisUrl: string;
+  /** What every attempt does; exits 0 without it. */
+  readonly behave?: (attempt: FakeAttempt) => Promise<unknown>;
+  readonly capacity?: Partial<Capacity>;
+  readonly hostId?: string;
+  readonly pool?: string;
+  /** In place of its own, to see or bend what it does. */
+  readonly ledger?: Ledger;
+  readonly wrapStore?: (store: RunStore) => RunStore;
+}
+
+export interface FakeWorker {
+  readonly consumer: Consumer;
+  readonly ledger: Ledger;
+  readonly store: RunStore;
+  readonly redis: Redis;
+  /** Runs that it has claimed, in order. */
+  readonly claimed: readonly RunRecord[];
+  /** Takes no more, waits for what it has, disconnects. Idempotent. */
+  stop(): Promise<void>;
+}
+
+const ROOM: Capacity = { cpus: 64, memoryBytes: 64 * 2 ** 30, pids: 100_000, slots: 64 };
+
+/** Resolves when it takes runs. */
+export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeWorker> {
+  const { behave = (attempt) => attempt.exit(0), hostId = "fake", pool = "default" } = options;
+  const redis = connectRedis(options.redisUrl);
+  redis.on("error", () => {}); // Tests take Redis away; it comes back.
+  await redis.connect();
+  const own = new RunStore(redis, 60_000);
+  const store = options.wrapStore?.(own) ?? own;
+  const ledger = options.ledger ?? new Ledger({ ...ROOM, ...options.capacity });
+  const claimed: RunRecord[] = [];
+  const execute = async (record: RunRecord) => {
+    claimed.push(record);
+    await behave(new FakeAttempt(record, store));
+  };
+  const incarnation = newIncarnation();
+  const consumer = new Consumer({ redis, pool, hostId, incarnation, ledger, store, log: SILENT, execute });
+  await consumer.start();
+  let stopping: Promise<void> | undefined;
+  const stop = async () => {
+    consumer.stop();
+    await consumer.idle();
+    await consumer.close();
+    redis.disconnect();
+  };
+  return {
+    consumer,
+    ledger,
+    store,
+    redis,
+    claimed,
+    stop() {
+      stopping ??= stop();
+      return stopping;
+    },
+  };
+}
