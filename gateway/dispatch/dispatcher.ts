@@ -59,7 +59,7 @@ export class Dispatcher {
 
   async get(id: string, tenant: string): Promise<RunRecord> {
     const record = await this.store.get(id, tenant);
-    if (!record) throw new MayflyError("run_not_found", `there is no run ${id}`, { details: { run: id } });
+    if (!record) throw runNotFound(id);
     return record;
   }
 
@@ -96,25 +96,34 @@ export class Dispatcher {
     }
   }
 
-  /** What happens to the run from `from` on, to its end. Ends early, without an error, if `signal` aborts. */
-  async *follow(id: string, tenant: string, from: Position, signal: AbortSignal): AsyncGenerator<RunEvent> {
+  /**
+   * What happens to the run from `from` on, to its end. Ends early, without an error, if `signal` aborts.
+   * Throws `too_many_waiters` at once, not when the first event is asked for.
+   */
+  follow(id: string, tenant: string, from: Position, signal: AbortSignal): AsyncGenerator<RunEvent> {
     this.#admitWaiter();
-    this.#waiting++;
+    return this.#follow(id, tenant, from, signal);
+  }
+
+  async *#follow(id: string, tenant: string, from: Position, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const bell = new Bell();
     const silence = ringOnAbort(bell, signal);
-    const unlisten = await this.#options.signals.onChanged(id, () => bell.ring());
+    this.#waiting++;
+    let unlisten = () => {};
     try {
+      unlisten = await this.#options.signals.onChanged(id, () => bell.ring());
       let position = from;
       let told = "";
       while (!signal.aborted) {
-        // The record is read before the output: if it says finished, the output that follows is all there is.
-        const record = await this.get(id, tenant);
-        if (record.attempt !== position.attempt) position = { attempt: record.attempt, stdout: 0, stderr: 0 };
+        const { record, ...news } = await this.#snapshot(id, tenant, position);
+        if (record.attempt !== position.attempt) {
+          position = { attempt: record.attempt, stdout: 0, stderr: 0 };
+          continue; // What was read belongs to another attempt than the offsets.
+        }
         if (told !== `${record.state} ${record.attempt}`) yield { kind: "state", record };
         told = `${record.state} ${record.attempt}`;
         for (const stream of ["stdout", "stderr"] as const) {
-          const offset = position[stream];
-          const bytes = await this.store.output(id, stream, offset);
+          const [bytes, offset] = [news[stream], position[stream]];
           if (bytes.length === 0) continue;
           position = { ...position, [stream]: offset + bytes.length };
           yield { kind: stream, bytes, offset, after: position };
@@ -129,6 +138,12 @@ export class Dispatcher {
     }
   }
 
+  async #snapshot(id: string, tenant: string, position: Position) {
+    const snapshot = await this.store.snapshot(id, tenant, position);
+    if (!snapshot) throw runNotFound(id);
+    return snapshot;
+  }
+
   #admitWaiter(): void {
     const limit = this.#options.maxWaiting;
     if (this.#waiting < limit) return;
@@ -136,6 +151,10 @@ export class Dispatcher {
       details: { limit },
     });
   }
+}
+
+function runNotFound(id: string): MayflyError {
+  return new MayflyError("run_not_found", `there is no run ${id}`, { details: { run: id } });
 }
 
 function ringOnAbort(bell: Bell, signal: AbortSignal): () => void {

@@ -1,6 +1,6 @@
 // The gateway's side of the records in Redis: accepted, read, listed, cancelled, found overdue.
 
-import type { Redis } from "ioredis";
+import type { ChainableCommander, Redis } from "ioredis";
 import { MayflyError } from "../../core/errors.ts";
 import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host.ts";
 import { newRunId } from "../../core/ids.ts";
@@ -71,6 +71,28 @@ export class RunStore {
   /** Kept bytes of a stream from an offset to the end of what is there. */
   async output(id: string, stream: "stdout" | "stderr", offset = 0): Promise<Buffer> {
     return this.#onRedis((redis) => redis.getrangeBuffer(keys.output(id, stream), offset, -1));
+  }
+
+  /**
+   * The record, and what was kept of each stream from an offset on: of one moment, so that a finished record's output is
+   * whole and no other attempt's bytes are among it.
+   */
+  async snapshot(
+    id: string,
+    tenant: string,
+    from: { readonly stdout: number; readonly stderr: number },
+  ): Promise<{ record: RunRecord; stdout: Buffer; stderr: Buffer } | undefined> {
+    const [hash, stdout, stderr] = await this.#onRedis((redis) =>
+      resultsOf(
+        redis
+          .multi()
+          .hgetall(keys.run(id))
+          .getrangeBuffer(keys.output(id, "stdout"), from.stdout, -1)
+          .getrangeBuffer(keys.output(id, "stderr"), from.stderr, -1),
+      ),
+    );
+    const record = parseRecord(hash as Record<string, string>);
+    return record?.tenant === tenant ? { record, stdout: stdout as Buffer, stderr: stderr as Buffer } : undefined;
   }
 
   /** Newest first, from before `cursor`. `next` is there if there may be more. */
@@ -226,6 +248,14 @@ function stdinOf({ stdin }: RunRequest, maxBytes: number): { input: Buffer; clos
     });
   }
   return { input, closed: true };
+}
+
+async function resultsOf(transaction: ChainableCommander): Promise<unknown[]> {
+  const results = (await transaction.exec()) ?? [];
+  return results.map(([error, value]) => {
+    if (error) throw error;
+    return value;
+  });
 }
 
 function queueFull(limit: number): MayflyError {

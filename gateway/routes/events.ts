@@ -6,6 +6,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { streamSSE } from "hono/streaming";
 import type { Log } from "../../core/log.ts";
+import type { RunRecord } from "../../core/record.ts";
 import { toRun } from "../answer.ts";
 import type { GatewayEnv } from "../context.ts";
 import type { Dispatcher, Position, RunEvent } from "../dispatch/dispatcher.ts";
@@ -43,13 +44,13 @@ export function registerEvents(app: OpenAPIHono<GatewayEnv>, dispatcher: Dispatc
     c.set("run", id);
     await dispatcher.get(id, tenant); // A run that is not there is a 404, not an empty stream.
     const from = parsePosition(c.req.header("last-event-id"));
+    const gone = new AbortController();
+    const happenings = dispatcher.follow(id, tenant, from, gone.signal);
     return streamSSE(c, async (stream) => {
-      const gone = new AbortController();
       stream.onAbort(() => gone.abort());
       const keepAlive = setInterval(() => void stream.write(": keep-alive\n\n"), KEEP_ALIVE_MS);
       try {
-        for await (const event of dispatcher.follow(id, tenant, from, gone.signal))
-          await stream.writeSSE(toMessage(event));
+        for await (const event of happenings) await stream.writeSSE(toMessage(event));
       } catch (error) {
         log.warn("follow.failed", { run: id, error }); // The reader sees the stream end without `end`, and resumes.
       } finally {
@@ -66,12 +67,18 @@ export function parsePosition(text: string | undefined): Position {
   return { attempt: Number(match[1]), stdout: Number(match[2]), stderr: Number(match[3]) };
 }
 
+/** The run with what is known of its output, but not the output again. */
+function toEnd(record: RunRecord): object {
+  const { stdout, stderr } = record;
+  return { ...toRun(record), stdout, stderr };
+}
+
 function toMessage(event: RunEvent): { event: string; data: string; id?: string } {
   switch (event.kind) {
     case "state":
       return { event: "state", data: JSON.stringify({ state: event.record.state, attempt: event.record.attempt }) };
     case "end":
-      return { event: "end", data: JSON.stringify(toRun(event.record)) };
+      return { event: "end", data: JSON.stringify(toEnd(event.record)) };
     default: {
       const { attempt, stdout, stderr } = event.after;
       const data = JSON.stringify({ offset: event.offset, base64: event.bytes.toString("base64") });

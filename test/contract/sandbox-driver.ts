@@ -157,7 +157,9 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
 
     describe("ends a sandbox from outside", () => {
       it("passes SIGTERM to the program, which may have the last word", async () => {
-        const sandbox = await under.open({ argv: ["sh", "-c", "trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done"] });
+        const sandbox = await under.open({
+          argv: ["sh", "-c", "trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done"],
+        });
         await firstLine(sandbox.stdout);
         sandbox.signal("SIGTERM");
         expect((await sandbox.ended).process).toEqual({ kind: "exited", exitCode: 7 });
@@ -202,7 +204,9 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       });
 
       it("is not held up by a program that stops PID 1's children or floods it with signals", async () => {
-        const sandbox = await under.open({ argv: ["sh", "-c", "kill -STOP 1; kill -TERM 1; kill -KILL 1; echo still; kill -STOP $$"] });
+        const sandbox = await under.open({
+          argv: ["sh", "-c", "kill -STOP 1; kill -TERM 1; kill -KILL 1; echo still; kill -STOP $$"],
+        });
         await firstLine(sandbox.stdout);
         sandbox.kill();
         expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal: "SIGKILL" });
@@ -220,7 +224,8 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       });
 
       it("gives a user other than root no capabilities, and container root Docker's fourteen", async () => {
-        const effective = async (user: string) => (await under.sh("grep CapEff /proc/self/status", { user })).stdout.split("\t")[1]?.trim();
+        const effective = async (user: string) =>
+          (await under.sh("grep CapEff /proc/self/status", { user })).stdout.split("\t")[1]?.trim();
         expect(await effective("app")).toBe("0000000000000000");
         expect(await effective("")).toBe("00000000a80425fb");
       });
@@ -232,7 +237,14 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       it("gives it the environment that was asked for and nothing of the host's", async () => {
         const { stdout } = await under.run({ argv: ["env"], env: ["A=1", "EMPTY=", "SPACED=a b=c"] });
         const names = stdout.trim().split("\n").sort();
-        expect(names).toEqual(["A=1", "EMPTY=", "HOME=/root", "HOSTNAME=mayfly-test", expect.stringMatching(/^PATH=/), "SPACED=a b=c"]);
+        expect(names).toEqual([
+          "A=1",
+          "EMPTY=",
+          "HOME=/root",
+          "HOSTNAME=mayfly-test",
+          expect.stringMatching(/^PATH=/),
+          "SPACED=a b=c",
+        ]);
       });
 
       it("gives it three descriptors and no more", async () => {
@@ -256,18 +268,26 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       });
 
       it("runs a program that has a single process to itself", async () => {
-        expect((await under.run({ argv: ["true"], limits: limits({ pids: 1 }) })).end.process).toEqual({ kind: "exited", exitCode: 0 });
+        expect((await under.run({ argv: ["true"], limits: limits({ pids: 1 }) })).end.process).toEqual({
+          kind: "exited",
+          exitCode: 0,
+        });
       });
 
       it("slows a busy program to its share of a CPU", async () => {
-        const { end } = await under.sh("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done", { limits: limits({ cpus: 0.2 }) });
+        const { end } = await under.sh("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done", {
+          limits: limits({ cpus: 0.2 }),
+        });
         expect(end.usage?.throttledMs).toBeGreaterThan(0);
       });
 
       it("ends the writable layer at its size, with no space left", async () => {
-        const { stdout, stderr } = await under.sh("dd if=/dev/zero of=/big bs=1M count=64; ls -l /big | awk '{print $5}'", {
-          limits: limits({ diskBytes: 4 * MIB }),
-        });
+        const { stdout, stderr } = await under.sh(
+          "dd if=/dev/zero of=/big bs=1M count=64; ls -l /big | awk '{print $5}'",
+          {
+            limits: limits({ diskBytes: 4 * MIB }),
+          },
+        );
         expect(stderr).toContain("No space left");
         expect(Number(stdout)).toBeLessThanOrEqual(4 * MIB);
       });
@@ -283,8 +303,14 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
     describe("isolates", () => {
       it("maps container root to a user that is nobody on the host", async () => {
         const { stdout } = await under.sh("cat /proc/self/uid_map /proc/self/gid_map");
-        const [uid, gid] = stdout.trim().split("\n").map((line) => line.trim().split(/\s+/).map(Number));
-        expect([uid, gid]).toEqual([[0, DEFAULT_UID_BASE, 65_536], [0, DEFAULT_UID_BASE, 65_536]]);
+        const [uid, gid] = stdout
+          .trim()
+          .split("\n")
+          .map((line) => line.trim().split(/\s+/).map(Number));
+        expect([uid, gid]).toEqual([
+          [0, DEFAULT_UID_BASE, 65_536],
+          [0, DEFAULT_UID_BASE, 65_536],
+        ]);
       });
 
       it("gives every namespace anew", async () => {
@@ -302,7 +328,9 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       });
 
       it("has a loopback interface and no other, and reaches nobody", async () => {
-        const { stdout } = await under.sh("ls /sys/class/net; wget -T 1 -q -O- http://198.51.100.1/ || echo unreachable; cat /proc/net/route | tail -n +2");
+        const { stdout } = await under.sh(
+          "ls /sys/class/net; wget -T 1 -q -O- http://198.51.100.1/ || echo unreachable; cat /proc/net/route | tail -n +2",
+        );
         expect(stdout).toBe("lo\nunreachable\n");
       });
 
@@ -324,7 +352,10 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         ["writes a kernel setting", "echo 1 > /proc/sys/kernel/panic"],
         ["triggers the SysRq key", "echo b > /proc/sysrq-trigger"],
         ["writes to sysfs", "echo 0 > /sys/kernel/mm/ksm/run"],
-        ["changes its own cgroup limits", "echo 999999999 > /sys/fs/cgroup/memory/memory.limit_in_bytes || echo max > /sys/fs/cgroup/memory.max"],
+        [
+          "changes its own cgroup limits",
+          "echo 999999999 > /sys/fs/cgroup/memory/memory.limit_in_bytes || echo max > /sys/fs/cgroup/memory.max",
+        ],
         ["makes a cgroup", "mkdir /sys/fs/cgroup/memory/x || mkdir /sys/fs/cgroup/x"],
         ["changes the host name", "hostname other"],
         ["reads the memory of PID 1", "cat /proc/1/environ > /dev/null"],
@@ -340,14 +371,37 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       });
 
       it("masks what tells of the host", async () => {
-        const { stdout } = await under.sh("cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c; ls /proc/acpi /proc/scsi /sys/firmware 2>/dev/null | grep -v : | wc -w");
+        const { stdout } = await under.sh(
+          "cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c; ls /proc/acpi /proc/scsi /sys/firmware 2>/dev/null | grep -v : | wc -w",
+        );
         expect(stdout.trim().split(/\s+/)).toEqual(["0", "0"]);
       });
 
       it("has in /dev what a program needs and nothing of the host's disks", async () => {
         const { stdout } = await under.sh("ls /dev");
-        const expected = ["fd", "full", "mayfly-init", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"];
-        expect(stdout.trim().split("\n").filter((name) => name !== "core" && name !== "console")).toEqual(expected);
+        const expected = [
+          "fd",
+          "full",
+          "mayfly-init",
+          "mqueue",
+          "null",
+          "ptmx",
+          "pts",
+          "random",
+          "shm",
+          "stderr",
+          "stdin",
+          "stdout",
+          "tty",
+          "urandom",
+          "zero",
+        ];
+        expect(
+          stdout
+            .trim()
+            .split("\n")
+            .filter((name) => name !== "core" && name !== "console"),
+        ).toEqual(expected);
       });
 
       it("has no controlling terminal, and no keys of the host's", async () => {

@@ -29,6 +29,7 @@ export interface Cluster {
   run(request: Partial<RunRequest>): Promise<Run>;
   /** POST /v1/runs without waiting. */
   submit(request: Partial<RunRequest>): Promise<Run>;
+  /** A 503 is asked again after its `Retry-After`, as a caller would. */
   get(id: string, waitSeconds?: number): Promise<Run>;
   /** Resolves when the run is in this state, as told by its events. */
   reaches(id: string, state: Run["state"]): Promise<void>;
@@ -38,7 +39,9 @@ export interface Cluster {
 
 const WAIT_SECONDS = 60;
 
-export async function startCluster(options: { workers?: number; gatewayEnv?: Readonly<Record<string, string>> } = {}): Promise<Cluster> {
+export async function startCluster(
+  options: { workers?: number; gatewayEnv?: Readonly<Record<string, string>> } = {},
+): Promise<Cluster> {
   const directory = await mkdtemp(join(tmpdir(), "mayfly-cluster-"));
   const redis = await startRedis();
   const registry = await startRegistry();
@@ -79,9 +82,15 @@ export async function startCluster(options: { workers?: number; gatewayEnv?: Rea
     return (await answer.json()) as Run;
   };
   const get = async (id: string, waitSeconds = 0): Promise<Run> => {
-    const answer = await call(`/v1/runs/${id}`, { headers: waitSeconds > 0 ? { prefer: `wait=${waitSeconds}` } : {} });
-    if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
-    return (await answer.json()) as Run;
+    for (;;) {
+      const answer = await call(`/v1/runs/${id}`, {
+        headers: waitSeconds > 0 ? { prefer: `wait=${waitSeconds}` } : {},
+      });
+      if (answer.ok) return (await answer.json()) as Run;
+      const problem = await answer.text();
+      if (answer.status !== 503) throw new Error(`${answer.status}: ${problem}`);
+      await new Promise((resolve) => setTimeout(resolve, Number(answer.headers.get("retry-after")) * 1000));
+    }
   };
 
   async function reaches(id: string, state: Run["state"]): Promise<void> {

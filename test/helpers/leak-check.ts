@@ -75,9 +75,8 @@ async function tree(directory: string, depth: number): Promise<string[]> {
 }
 
 async function descriptorsOf(pid: number): Promise<Record<string, number>> {
-  const links = await Promise.all(
-    (await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")),
-  );
+  const fds = await readdir(`/proc/${pid}/fd`).catch(() => []); // A process that is gone has none.
+  const links = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")));
   const counts: Record<string, number> = {};
   for (const link of links.filter((target) => target !== "")) {
     const kind = link.startsWith("/") ? link : (link.split(":")[0] ?? link);

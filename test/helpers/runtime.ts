@@ -5,7 +5,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SILENT } from "../../core/log.ts";
-import { createRuntime, type Image, type Runtime, type Sandbox, type SandboxEnd, type SandboxSpec } from "../../runtime/index.ts";
+import {
+  createRuntime,
+  type Image,
+  type Runtime,
+  type Sandbox,
+  type SandboxEnd,
+  type SandboxSpec,
+} from "../../runtime/index.ts";
 import { busyboxImage, pushImage } from "./image-builder.ts";
 import type { HostUnderTest } from "./leak-check.ts";
 import { type Registry, startRegistry } from "./registry.ts";

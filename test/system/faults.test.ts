@@ -32,14 +32,22 @@ describe("a worker that is killed", () => {
   it("is followed by another attempt on another host, if the run may have one", async () => {
     cluster = await startCluster({ workers: 0 });
     const first = await cluster.startWorker();
-    const { id } = await cluster.submit({ command: ["sh", "-c", "echo attempt; read line; echo $line"], stdin: { stream: true }, retries: 1 });
+    const { id } = await cluster.submit({
+      command: ["sh", "-c", "echo attempt; read line; echo $line"],
+      stdin: { stream: true },
+      retries: 1,
+    });
     await cluster.reaches(id, "running");
     const second = await cluster.startWorker();
     await first.process.stop("SIGKILL");
     await nothingLeft(first);
     await cluster.fetch(`/v1/runs/${id}/stdin?close=true`, { method: "POST", body: "whole\n" });
     const run = await cluster.get(id, 60);
-    expect(run).toMatchObject({ attempt: 2, outcome: { kind: "exited", exitCode: 0 }, receipt: { host: second.host.hostId, attempt: 2 } });
+    expect(run).toMatchObject({
+      attempt: 2,
+      outcome: { kind: "exited", exitCode: 0 },
+      receipt: { host: second.host.hostId, attempt: 2 },
+    });
     expect(run.stdout?.data).toBe("attempt\nwhole\n");
   });
 
@@ -49,8 +57,14 @@ describe("a worker that is killed", () => {
     const { id } = await cluster.submit({ command: ["sleep", "300"] });
     await cluster.reaches(id, "running");
     await worker.process.stop("SIGKILL");
-    const again = await cluster.startWorker({ MAYFLY_HOST_ID: worker.host.hostId, MAYFLY_STATE_DIR: worker.host.stateDir });
-    expect((await cluster.get(id, 60)).outcome).toMatchObject({ kind: "lost", message: expect.stringContaining("restarted") });
+    const again = await cluster.startWorker({
+      MAYFLY_HOST_ID: worker.host.hostId,
+      MAYFLY_STATE_DIR: worker.host.stateDir,
+    });
+    expect((await cluster.get(id, 60)).outcome).toMatchObject({
+      kind: "lost",
+      message: expect.stringContaining("restarted"),
+    });
     await nothingLeft(again);
     expect((await traces(again.host)).directories.filter((path) => path.includes("/bundles/"))).toEqual([]);
     expect((await cluster.run({ command: ["true"] })).outcome).toEqual({ kind: "exited", exitCode: 0 });
@@ -81,7 +95,10 @@ describe("a worker that is stopped", () => {
     await cluster.reaches(id, "running");
     expect(await worker.process.stop("SIGTERM")).toBe(0);
     await nothingLeft(worker);
-    expect((await cluster.get(id, 30)).outcome).toMatchObject({ kind: "lost", message: expect.stringContaining("stopped") });
+    expect((await cluster.get(id, 30)).outcome).toMatchObject({
+      kind: "lost",
+      message: expect.stringContaining("stopped"),
+    });
   });
 });
 

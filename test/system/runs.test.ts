@@ -11,7 +11,8 @@ beforeAll(async () => {
 });
 afterAll(() => cluster.stop());
 
-const sh = (script: string, more: Parameters<Cluster["run"]>[0] = {}) => cluster.run({ command: ["sh", "-c", script], ...more });
+const sh = (script: string, more: Parameters<Cluster["run"]>[0] = {}) =>
+  cluster.run({ command: ["sh", "-c", script], ...more });
 
 describe("what cannot be run", () => {
   const rejected = (code: string) => ({ kind: "rejected", code });
@@ -75,7 +76,14 @@ describe("a run", () => {
       stderr: { data: "err\n" },
       receipt: { imageDigest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/), attempt: 1, driver: "oci", oomKills: 0 },
     });
-    expect(Object.keys(run.receipt?.phases ?? {}).sort()).toEqual(["collect", "prepare", "pull", "queue", "run", "start"]);
+    expect(Object.keys(run.receipt?.phases ?? {}).sort()).toEqual([
+      "collect",
+      "prepare",
+      "pull",
+      "queue",
+      "run",
+      "start",
+    ]);
     expect(run.receipt?.peakMemoryBytes).toBeGreaterThan(0);
     expect(run.receipt?.cpuMs).toBeGreaterThan(0);
   });
@@ -84,7 +92,9 @@ describe("a run", () => {
     const { id } = await sh("true");
     const answer = await cluster.fetch(`/v1/runs/${id}`);
     await answer.text();
-    expect(answer.headers.get("server-timing")).toMatch(/^queue;dur=[\d.]+, pull;dur=[\d.]+, prepare;dur=[\d.]+, start;dur=[\d.]+, run;dur=[\d.]+, collect;dur=[\d.]+, total;dur=[\d.]+$/);
+    expect(answer.headers.get("server-timing")).toMatch(
+      /^queue;dur=[\d.]+, pull;dur=[\d.]+, prepare;dur=[\d.]+, start;dur=[\d.]+, run;dur=[\d.]+, collect;dur=[\d.]+, total;dur=[\d.]+$/,
+    );
   });
 
   it("reads its stdin, text or bytes", async () => {
@@ -98,7 +108,11 @@ describe("a run", () => {
     const { id } = await cluster.submit({ command: ["cat"], stdin: { stream: true } });
     await cluster.reaches(id, "running");
     for (const part of ["one ", "two ", "three"]) {
-      const answer = await cluster.fetch(`/v1/runs/${id}/stdin`, { method: "POST", body: part, headers: { "content-type": "application/octet-stream" } });
+      const answer = await cluster.fetch(`/v1/runs/${id}/stdin`, {
+        method: "POST",
+        body: part,
+        headers: { "content-type": "application/octet-stream" },
+      });
       expect(answer.status).toBe(204);
     }
     await cluster.fetch(`/v1/runs/${id}/stdin?close=true`, { method: "POST" });
@@ -106,27 +120,58 @@ describe("a run", () => {
   });
 
   it("honours the image's environment, entrypoint, command, directory and user", async () => {
-    const config = { Env: ["PATH=/bin", "WHO=image", "KEPT=yes"], Entrypoint: ["sh", "-c"], Cmd: ["id -un; pwd; echo $WHO $KEPT"], WorkingDir: "/srv/app", User: "app" };
+    const config = {
+      Env: ["PATH=/bin", "WHO=image", "KEPT=yes"],
+      Entrypoint: ["sh", "-c"],
+      Cmd: ["id -un; pwd; echo $WHO $KEPT"],
+      WorkingDir: "/srv/app",
+      User: "app",
+    };
     const { reference } = await pushImage(cluster.registry, "configured:1", await busyboxImage(config));
     expect((await cluster.run({ image: reference })).stdout?.data).toBe("app\n/srv/app\nimage yes\n");
-    const over = { image: reference, env: { WHO: "request" }, user: "0:0", workdir: "/tmp", command: ["id -u; pwd; echo $WHO $KEPT"] };
+    const over = {
+      image: reference,
+      env: { WHO: "request" },
+      user: "0:0",
+      workdir: "/tmp",
+      command: ["id -u; pwd; echo $WHO $KEPT"],
+    };
     expect((await cluster.run(over)).stdout?.data).toBe("0\n/tmp\nrequest yes\n");
     expect((await cluster.run({ image: reference, entrypoint: ["echo"] })).stdout?.data).toBe("\n");
   });
 
   it("can be named by digest, and says in its receipt which digest that was", async () => {
-    const { byDigest, digest } = await pushImage(cluster.registry, "by-digest:1", await busyboxImage({ Env: ["PATH=/bin", "X=1"] }));
+    const { byDigest, digest } = await pushImage(
+      cluster.registry,
+      "by-digest:1",
+      await busyboxImage({ Env: ["PATH=/bin", "X=1"] }),
+    );
     const run = await cluster.run({ image: byDigest, command: ["true"] });
     expect(run.receipt?.imageDigest).toBe(digest);
   });
 
   it("shares layers with other images, and does not see a file that a whiteout hides", async () => {
     const base = await busyboxLayer();
-    const lower = buildLayer([{ path: "data/" }, { path: "data/kept", content: "kept" }, { path: "data/hidden", content: "hidden" }, { path: "all/" }, { path: "all/old", content: "old" }]);
-    const upper = buildLayer([{ path: "data/.wh.hidden", content: "" }, { path: "all/" }, { path: "all/.wh..wh..opq", content: "" }, { path: "all/new", content: "new" }]);
+    const lower = buildLayer([
+      { path: "data/" },
+      { path: "data/kept", content: "kept" },
+      { path: "data/hidden", content: "hidden" },
+      { path: "all/" },
+      { path: "all/old", content: "old" },
+    ]);
+    const upper = buildLayer([
+      { path: "data/.wh.hidden", content: "" },
+      { path: "all/" },
+      { path: "all/.wh..wh..opq", content: "" },
+      { path: "all/new", content: "new" },
+    ]);
     const config = { Env: ["PATH=/bin"], Cmd: ["sh", "-c", "ls data all"] };
     const whole = await pushImage(cluster.registry, "layers:whole", buildImage({ layers: [base, lower], config }));
-    const hidden = await pushImage(cluster.registry, "layers:hidden", buildImage({ layers: [base, lower, upper], config }));
+    const hidden = await pushImage(
+      cluster.registry,
+      "layers:hidden",
+      buildImage({ layers: [base, lower, upper], config }),
+    );
     expect((await cluster.run({ image: whole.reference })).stdout?.data).toBe("all:\nold\n\ndata:\nhidden\nkept\n");
     expect((await cluster.run({ image: hidden.reference })).stdout?.data).toBe("all:\nnew\n\ndata:\nkept\n");
   });
@@ -177,7 +222,10 @@ describe("limits and clocks", () => {
   });
 
   it("hold a fork bomb", async () => {
-    const run = await sh("f() { f | f & }; f; sleep 1; echo alive", { limits: { pids: 32 }, timeouts: { run: "5s", grace: "0s" } });
+    const run = await sh("f() { f | f & }; f; sleep 1; echo alive", {
+      limits: { pids: 32 },
+      timeouts: { run: "5s", grace: "0s" },
+    });
     expect(["exited", "timed_out"]).toContain(run.outcome?.kind);
     expect((await sh("echo the host is well")).stdout?.data).toBe("the host is well\n");
   });
@@ -188,13 +236,17 @@ describe("limits and clocks", () => {
   });
 
   it("end a program at its run clock: SIGTERM first, and the output so far is kept", async () => {
-    const run = await sh("trap 'echo asked; exit 0' TERM; echo begun; while :; do sleep 0.05; done", { timeouts: { run: "500ms" } });
+    const run = await sh("trap 'echo asked; exit 0' TERM; echo begun; while :; do sleep 0.05; done", {
+      timeouts: { run: "500ms" },
+    });
     expect(run.outcome).toEqual({ kind: "timed_out", clock: "run", limit: "500ms" });
     expect(run.stdout?.data).toBe("begun\nasked\n");
   });
 
   it("end a program that ignores SIGTERM by SIGKILL, when its grace is over", async () => {
-    const run = await sh("trap 'echo no' TERM; while :; do sleep 0.05; done", { timeouts: { run: "300ms", grace: "300ms" } });
+    const run = await sh("trap 'echo no' TERM; while :; do sleep 0.05; done", {
+      timeouts: { run: "300ms", grace: "300ms" },
+    });
     expect(run.outcome).toEqual({ kind: "timed_out", clock: "run", limit: "300ms" });
     expect(run.stdout?.data).toBe("no\n");
   });
@@ -220,7 +272,9 @@ describe("cancelling", () => {
   });
 
   it("ends a running one by SIGTERM, and keeps what it said", async () => {
-    const { id } = await cluster.submit({ command: ["sh", "-c", "trap 'echo asked; exit 0' TERM; echo begun; while :; do sleep 0.05; done"] });
+    const { id } = await cluster.submit({
+      command: ["sh", "-c", "trap 'echo asked; exit 0' TERM; echo begun; while :; do sleep 0.05; done"],
+    });
     await cluster.reaches(id, "running");
     expect((await cancel(id)).status).toBe(202);
     const run = await cluster.get(id, 30);
