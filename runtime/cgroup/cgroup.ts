@@ -41,13 +41,13 @@ async function readUsageV1(layout: CgroupLayout, path: string): Promise<Usage> {
 async function readUsageV2(directory: string): Promise<Usage> {
   const [events, peak, stat] = await Promise.all([
     readFile(join(directory, "memory.events"), "utf8"),
-    readFile(join(directory, "memory.peak"), "utf8"),
+    readFile(join(directory, "memory.peak"), "utf8").catch(() => undefined), // Linux 5.19 and later.
     readFile(join(directory, "cpu.stat"), "utf8"),
   ]);
   return {
     cpuMs: counter(stat, "usage_usec") / 1e3,
     throttledMs: counter(stat, "throttled_usec") / 1e3,
-    peakMemoryBytes: Number(peak),
+    peakMemoryBytes: peak === undefined ? undefined : Number(peak),
     oomKills: counter(events, "oom_kill"),
   };
 }

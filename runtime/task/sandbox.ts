@@ -42,7 +42,8 @@ export interface SandboxSpec {
 export interface Usage {
   readonly cpuMs: number;
   readonly throttledMs: number;
-  readonly peakMemoryBytes: number;
+  /** Undefined where the kernel does not count it. */
+  readonly peakMemoryBytes: number | undefined;
   /** Processes that the kernel's OOM killer ended for this cgroup's limit. */
   readonly oomKills: number;
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -69,10 +69,7 @@ describe("a stack's state directory", () => {
   });
 
   it("leaves a process alone that merely has the pid of one it remembers", async () => {
-    const place = await open();
-    remember(join(directory, "pid"), "other", process.pid);
-    await place.close(() => 0);
-    const { writeFileSync } = await import("node:fs");
+    await (await open()).close(() => 0);
     writeFileSync(join(directory, "pid", "other"), `${process.pid} 1\n`);
     await (await open()).close(() => 0);
     expect(notes).toEqual([]);

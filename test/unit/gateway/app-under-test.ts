@@ -1,0 +1,64 @@
+// The gateway's app without a process and without Redis: everything that is let through to the store is answered 503.
+
+import { createHash } from "node:crypto";
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { createLog } from "../../../core/log.ts";
+import { parseApiKeys } from "../../../gateway/api-keys.ts";
+import { createApp } from "../../../gateway/app.ts";
+import type { GatewayEnv } from "../../../gateway/context.ts";
+import { Dispatcher } from "../../../gateway/dispatch/dispatcher.ts";
+import { connectRedis, connectSubscriber } from "../../../gateway/dispatch/redis.ts";
+import { RunStore } from "../../../gateway/dispatch/run-store.ts";
+import { Signals } from "../../../gateway/dispatch/signals.ts";
+
+export const KEY = "a key";
+export const MAX_BODY_BYTES = 4096;
+export const HOST = "127.0.0.1:8080";
+
+export interface AppUnderTest {
+  readonly app: OpenAPIHono<GatewayEnv>;
+  /** A request to the app; with `Host` if the app has no keys, with the key if it has. */
+  readonly request: (path: string, init?: RequestInit) => Promise<Response>;
+  readonly log: readonly Record<string, unknown>[];
+}
+
+export function makeApp({ keys = true }: { keys?: boolean } = {}): AppUnderTest {
+  const redis = connectRedis(undefined); // Never told to connect.
+  const store = new RunStore({ redis, maxQueued: 10, maxKept: 10, maxStdinBytes: 1024, retentionMs: 1000 });
+  const signals = new Signals(connectSubscriber(undefined), "test");
+  const dispatcher = new Dispatcher({ store, signals, gatewayId: "test", maxWaiting: 10 });
+  const findTenant = keys ? parseApiKeys(`acme ${createHash("sha256").update(KEY).digest("hex")}`) : undefined;
+  const log: Record<string, unknown>[] = [];
+  const write = (line: string) => void log.push(JSON.parse(line));
+  const app = createApp({ dispatcher, findTenant, maxBodyBytes: MAX_BODY_BYTES, log: createLog({}, write) });
+  const credentials = keys ? { authorization: `Bearer ${KEY}` } : { host: HOST };
+  const request = async (path: string, init: RequestInit = {}) => {
+    const headers = new Headers(credentials);
+    new Headers(init.headers).forEach((value, name) => void headers.set(name, value));
+    return app.request(path, { ...init, headers });
+  };
+  return { app, request, log };
+}
+
+export interface Problem {
+  readonly status: number;
+  readonly code: string;
+  readonly reason: string;
+  readonly detail: string;
+  readonly errors?: readonly { readonly field: string; readonly message: string }[];
+}
+
+/** The problem in an answer, after checking that it says it is one. */
+export async function problemOf(response: Response): Promise<Problem> {
+  const type = response.headers.get("content-type");
+  if (type !== "application/problem+json") throw new Error(`${response.status} is answered as ${type}`);
+  const problem = (await response.json()) as Problem;
+  if (problem.status !== response.status) throw new Error(`${response.status} says that it is ${problem.status}`);
+  return problem;
+}
+
+/** A POST of JSON, or of text that should have been. */
+export function posted(body: unknown, headers: Record<string, string> = {}): RequestInit {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  return { method: "POST", body: text, headers: { "content-type": "application/json", ...headers } };
+}

@@ -1,0 +1,59 @@
+import { expect, test } from "vitest";
+import { type ErrorReason, MayflyError, REASONS } from "../../../core/errors.ts";
+import { problemResponse, toProblem } from "../../../gateway/problem.ts";
+import { ProblemSchema } from "../../../gateway/routes/schemas.ts";
+
+const STATUS: Record<ErrorReason, number> = {
+  invalid_field: 400,
+  malformed_body: 400,
+  unsupported_media_type: 415,
+  body_too_large: 413,
+  invalid_reference: 400,
+  key_missing: 401,
+  key_unknown: 401,
+  origin_refused: 403,
+  image_access_denied: 403,
+  route_not_found: 404,
+  run_not_found: 404,
+  image_not_found: 404,
+  image_unsupported: 409,
+  stdin_closed: 409,
+  queue_full: 429,
+  too_many_waiters: 429,
+  queue_unavailable: 503,
+  registry_unavailable: 503,
+  host_unavailable: 503,
+  image_corrupt: 502,
+  not_implemented: 501,
+  configuration_invalid: 409,
+  bug: 500,
+};
+
+const reasons = Object.keys(REASONS) as ErrorReason[];
+
+test.each(reasons)("%s has a status, a title and the shape that is documented", async (reason) => {
+  const response = problemResponse(toProblem(new MayflyError(reason, "why")));
+  expect(response.status).toBe(STATUS[reason]);
+  expect(response.headers.get("content-type")).toBe("application/problem+json");
+  const problem = await response.json();
+  expect(ProblemSchema.strict().safeParse(problem).error).toBeUndefined();
+  expect(problem).toMatchObject({ reason, status: STATUS[reason], title: REASONS[reason].says });
+});
+
+test.each(reasons)("%s says when to come back if that helps, and how to authenticate if that does", (reason) => {
+  const { status, headers } = problemResponse(toProblem(new MayflyError(reason, "why")));
+  expect(headers.has("retry-after")).toBe(status === 429 || status === 503);
+  expect(headers.has("www-authenticate")).toBe(status === 401);
+});
+
+test("the message of an internal fault stays inside", () => {
+  expect(JSON.stringify(toProblem(new MayflyError("bug", "/etc/secret: ENOENT")))).not.toContain("secret");
+});
+
+test("details and cause are for the log, and never in the answer", () => {
+  const error = new MayflyError("queue_unavailable", "Redis does not answer", {
+    details: { url: "redis://:hunter2@db" },
+    cause: new Error("connect to hunter2"),
+  });
+  expect(JSON.stringify(toProblem(error))).not.toContain("hunter2");
+});
