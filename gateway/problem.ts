@@ -41,11 +41,11 @@ export interface Problem {
   readonly errors?: readonly FieldError[];
 }
 
-/** What the caller is told. An internal fault's message is for the operator's log alone. */
+/** What the caller is told; `type` is where the gateway's own pages explain it. An internal fault's message is for the operator's log alone. */
 export function toProblem(error: MayflyError, errors?: readonly FieldError[]): Problem {
   const { code, reason } = error;
   return {
-    type: `https://mayfly.invalid/errors/${reason}`,
+    type: `/docs#${reason}`,
     title: REASONS[reason].says,
     status: STATUS_OF_REASON[reason] ?? STATUS[code],
     detail: code === "internal" ? "The fault has been logged under this request's id." : error.message,

@@ -2,6 +2,7 @@
 
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { html, raw } from "hono/html";
+import { REASONS } from "../../core/errors.ts";
 import type { GatewayEnv } from "../context.ts";
 
 /** The parts of an OpenAPI 3.1 document that the page shows. */
@@ -73,6 +74,9 @@ function page(document: Document) {
 ${operations.map(({ path, method, operation }) => call(method, path, operation))}
 <h2>Shapes</h2>
 ${Object.entries(components?.schemas ?? {}).map(([name, schema]) => shape(name, schema))}
+<h2>Errors</h2>
+<p>A program that fails is a result. These are what Mayfly could not do, as <code>application/problem+json</code>.</p>
+<table>${Object.entries(REASONS).map(([reason, { code, says: what }]) => html`<tr id="${reason}"><td><code>${reason}</code></td><td><code>${code}</code></td><td>${what}</td></tr>`)}</table>
 </body></html>`;
 }
 

@@ -2,10 +2,12 @@
 // All of it real, all of it in directories and on ports of its own.
 
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Run, RunRequest } from "../../core/run.ts";
+import { removeCgroup } from "../../runtime/cgroup/cgroup.ts";
+import { parseCgroupLayout } from "../../runtime/cgroup/layout.ts";
 import { busyboxImage, pushImage } from "./image-builder.ts";
 import type { HostUnderTest } from "./leak-check.ts";
 import { type MayflyProcess, startMayfly } from "./process.ts";
@@ -118,6 +120,9 @@ export async function startCluster(
     fetch: call,
     async stop() {
       await Promise.all(workers.map((worker) => worker.process.stop()));
+      // A worker that was killed has left the empty directory of its cgroup; nobody starts it again.
+      const layout = parseCgroupLayout(await readFile("/proc/self/mountinfo", "utf8"));
+      await Promise.all(workers.map(({ host }) => removeCgroup(layout, `/mayfly-${host.hostId}`)));
       await gateway.stop();
       await registry.stop();
       await redis.stop();

@@ -11,7 +11,7 @@ import { connectRedis, connectSubscriber } from "../../../gateway/dispatch/redis
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
 
-export const KEY = "a key";
+export const KEY = "a-key-of-acme";
 export const MAX_BODY_BYTES = 4096;
 export const HOST = "127.0.0.1:8080";
 

@@ -7,9 +7,10 @@ const keyed = makeApp();
 const open = makeApp({ keys: false });
 
 /** Every route that there is, as a path that can be asked for. Middleware is registered for all methods, and is none. */
-const ROUTES = keyed.app.routes
-  .filter(({ method }) => method !== "ALL")
-  .map(({ method, path }) => ({ method, path: path.replace(":id", newRunId()).replace(":stream", "stdout") }));
+const ROUTES = [...new Set(keyed.app.routes.map(({ method, path }) => `${method} ${path}`))]
+  .filter((route) => !route.startsWith("ALL "))
+  .map((route) => route.replace(":id", newRunId()).replace(":stream", "stdout").split(" "))
+  .map(([method = "", path = ""]) => ({ method, path }));
 const PRIVATE = ROUTES.filter(({ path }) => !PUBLIC_ROUTES.has(path));
 
 const ask = ({ method, path }: { method: string; path: string }, headers: Record<string, string> = {}) =>
@@ -60,7 +61,7 @@ describe("with keys", () => {
 
   test.each([
     ["a scheme other than Bearer", `Basic ${KEY}`, "key_missing"],
-    ["no scheme", KEY.replace(" ", ""), "key_missing"],
+    ["no scheme", KEY, "key_missing"],
     ["an empty key", "Bearer ", "key_missing"],
     ["the hash of a key", `Bearer ${"0".repeat(64)}`, "key_unknown"],
     ["a part of a key", "Bearer a", "key_unknown"],
@@ -78,21 +79,18 @@ describe("with keys", () => {
 describe("without keys, on loopback", () => {
   const from = (headers: Record<string, string>) => open.app.request("/v1/runs", { headers });
 
-  test.each(
-    [
-      "",
-      "example.com",
-      "mayfly.internal:8080",
-      "127.0.0.1.example.com",
-      "localhost.example.com:8080",
-      "10.0.0.1:8080",
-      "0.0.0.0:8080",
-      "[::]:8080",
-      "127.0.0.1:8080@example.com",
-      "localhost:8080, example.com",
-      "127.0.0.1\u2028",
-    ].filter((host) => !host.includes("\u2028")),
-  )("a name that was made to resolve to loopback is refused: Host %j", async (host) => {
+  test.each([
+    "",
+    "example.com",
+    "mayfly.internal:8080",
+    "127.0.0.1.example.com",
+    "localhost.example.com:8080",
+    "10.0.0.1:8080",
+    "0.0.0.0:8080",
+    "[::]:8080",
+    "127.0.0.1:8080@example.com",
+    "localhost:8080, example.com",
+  ])("a name that was made to resolve to loopback is refused: Host %j", async (host) => {
     expect(await problemOf(await from({ host }))).toMatchObject({ status: 403, reason: "origin_refused" });
   });
 

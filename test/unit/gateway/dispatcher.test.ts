@@ -32,7 +32,7 @@ function makeDispatcher(maxWaiting: number): Dispatcher {
     submit: async () => id,
     get: async () => record(state),
     watch: async () => state !== "finished",
-    output: async () => Buffer.alloc(0),
+    snapshot: async () => ({ record: record(state), stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) }),
   } as unknown as RunStore;
   const listen = (woken: () => void) => {
     wake = woken;
@@ -91,6 +91,14 @@ test("a follower that could not listen holds no place", async () => {
   await expect(dispatcher.follow(id, "t", FROM, NEVER).next()).rejects.toThrow("Redis is away");
   failSubscribe = false;
   expect((await dispatcher.follow(id, "t", FROM, NEVER).next()).value).toMatchObject({ kind: "state" });
+});
+
+test("too many followers are told at once, before anything is streamed to them", async () => {
+  const dispatcher = makeDispatcher(1);
+  await dispatcher.follow(id, "t", FROM, NEVER).next();
+  expect(() => dispatcher.follow(id, "t", FROM, NEVER)).toThrow(
+    expect.objectContaining({ reason: "too_many_waiters" }),
+  );
 });
 
 test("a follower that is gone already is told nothing, and holds no place", async () => {
