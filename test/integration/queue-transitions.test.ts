@@ -1,0 +1,514 @@
+// The life of a run in Redis, driven directly through both processes' stores. Time passes here by moving a run's deadline.
+
+import fc from "fast-check";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { channels, keys, QUEUE_PREFIX, queueName } from "../../core/keys.ts";
+import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
+import { type RunRequest, TRANSITIONS } from "../../core/run.ts";
+import { MAX_MOVES } from "../../core/transitions.ts";
+import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
+import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
+import { type Ended, RunStore as WorkerStore } from "../../worker/run-store.ts";
+import { factsOf } from "../helpers/fake-worker.ts";
+import { type RedisServer, startRedis } from "../helpers/redis.ts";
+
+const TENANT = "acme";
+const WAITER = "gateway-1";
+const EXITED = { kind: "exited", exitCode: 0 } as const;
+
+let server: RedisServer;
+let redis: Redis;
+let gatewayRedis: Redis;
+let subscriber: Redis;
+let gateway: GatewayStore;
+let worker: WorkerStore;
+/** Runs whose end this gateway was told of, as often as it was told. */
+let told: string[];
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = new Redis(server.url);
+  gatewayRedis = connectGateway(server.url);
+  await gatewayRedis.connect();
+  subscriber = new Redis(server.url);
+  await subscriber.subscribe(channels.gateway(WAITER));
+  subscriber.on("message", (_, id: string) => told.push(id));
+  worker = new WorkerStore(redis, 60_000);
+});
+
+beforeEach(async () => {
+  told = [];
+  await redis.flushall();
+  gateway = makeGateway();
+});
+
+afterAll(async () => {
+  for (const client of [redis, gatewayRedis, subscriber]) client.disconnect();
+  await server.stop();
+});
+
+function makeGateway(more: { maxQueued?: number; maxKept?: number } = {}): GatewayStore {
+  const limits = { maxQueued: 1000, maxKept: 1000, maxStdinBytes: 100, retentionMs: 60_000 };
+  return new GatewayStore({ redis: gatewayRedis, ...limits, ...more });
+}
+
+const submit = (request: Partial<RunRequest> = {}) =>
+  gateway.submit({ tenant: TENANT, request: { image: "busybox", ...request }, waiter: WAITER });
+
+async function recordOf(id: string): Promise<RunRecord> {
+  const record = parseRecord(await redis.hgetall(keys.run(id)));
+  if (!record) throw new Error(`there is no run ${id}`);
+  return record;
+}
+
+/** A run that has come as far as its first attempt's program, on a host. */
+async function running(request: Partial<RunRequest> = {}): Promise<{ id: string; attempt: number }> {
+  const held = { id: await submit(request), attempt: 1 };
+  await worker.claim(held, "host-1");
+  await worker.started(held);
+  return held;
+}
+
+const ended = (attempt: number, stdout = ""): Ended => ({
+  outcome: EXITED,
+  receipt: { host: "host-1", driver: "fake", attempt, phases: {} },
+  stdout: factsOf(Buffer.from(stdout)),
+  stderr: undefined,
+});
+
+/** The state of the run has lasted too long. */
+const passTime = (id: string) => redis.zadd(keys.deadlines, 0, id);
+
+async function overdue(id: string): Promise<string> {
+  await passTime(id);
+  return gateway.settleOverdue(id);
+}
+
+const hasTicket = async (id: string, attempt: number, pool = "default") =>
+  (await redis.exists(`${QUEUE_PREFIX}:${queueName(pool)}:${ticketId({ run: id, attempt })}`)) === 1;
+
+/** Whatever was published before this has been heard after it. */
+const heard = () => subscriber.ping();
+
+describe("a run that is over", () => {
+  test("cannot be finished, started, claimed, renewed, appended to, released, fed or cancelled", async () => {
+    const held = await running();
+    expect(await worker.finish(held, ended(1))).toBe(true);
+    const before = await redis.hgetall(keys.run(held.id));
+    expect(await worker.finish(held, { ...ended(1), outcome: { kind: "cancelled" } })).toBe(false);
+    expect(await worker.claim(held, "host-2")).toBeUndefined();
+    expect(await worker.started(held)).toBe(false);
+    expect(await worker.renew(held)).toBe("lost");
+    await worker.append(held, "stdout", 0, Buffer.from("late"));
+    await worker.release(held, "late");
+    await gateway.cancel(await recordOf(held.id));
+    expect(await overdue(held.id)).toBe("not yet");
+    await expect(gateway.feed(held.id, Buffer.from("x"), false)).rejects.toMatchObject({ reason: "stdin_closed" });
+    expect(await redis.hgetall(keys.run(held.id))).toEqual(before);
+    expect(await redis.exists(keys.output(held.id, "stdout"))).toBe(0);
+    expect(await redis.zscore(keys.deadlines, held.id)).toBeNull();
+  });
+
+  test("is forgotten with all its keys after its retention", async () => {
+    const held = await running({ stdin: "in" });
+    await worker.append(held, "stdout", 0, Buffer.from("out"));
+    await worker.append(held, "stderr", 0, Buffer.from("err"));
+    await worker.finish(held, ended(1, "out"));
+    for (const key of await redis.keys(`*${held.id}*`)) expect([key, await redis.pttl(key)]).not.toEqual([key, -1]);
+    expect(await redis.keys(`*${held.id}*`)).toContain(keys.stdin(held.id));
+  });
+});
+
+describe("whoever names an attempt that is not the present one", () => {
+  test("changes nothing, and is told that it holds nothing", async () => {
+    const old = await running({ retries: 1 });
+    await worker.append(old, "stdout", 0, Buffer.from("old"));
+    expect(await overdue(old.id)).toBe("requeued");
+    const present = { id: old.id, attempt: 2 };
+    expect(await worker.claim(old, "host-1")).toBeUndefined();
+    await worker.claim(present, "host-2");
+    await worker.started(present);
+    await worker.append(present, "stdout", 0, Buffer.from("new"));
+    const before = await redis.hgetall(keys.run(old.id));
+
+    expect(await worker.renew(old)).toBe("lost");
+    expect(await worker.started(old)).toBe(false);
+    await worker.append(old, "stdout", 3, Buffer.from("old"));
+    await worker.release(old, "late");
+    expect(await worker.finish(old, { ...ended(1), outcome: { kind: "exited", exitCode: 9 } })).toBe(false);
+    expect(await redis.hgetall(keys.run(old.id))).toEqual(before);
+    expect(await redis.get(keys.output(old.id, "stdout"))).toBe("new");
+    expect(await worker.finish(present, ended(2, "new"))).toBe(true);
+    expect(await recordOf(old.id)).toMatchObject({ state: "finished", attempt: 2, outcome: EXITED });
+  });
+});
+
+describe("a run that waits too long", () => {
+  test("has timed out by the queue's clock, its ticket is gone and its waiter is told", async () => {
+    const id = await submit({ timeouts: { queue: "1m30s" } });
+    expect(await overdue(id)).toBe("finished");
+    expect(await recordOf(id)).toMatchObject({
+      state: "finished",
+      outcome: { kind: "timed_out", clock: "queue", limit: "1m30s" },
+    });
+    expect(await hasTicket(id, 1)).toBe(false);
+    expect(await redis.zscore(keys.queued, id)).toBeNull();
+    await heard();
+    expect(told).toEqual([id]);
+  });
+
+  test("cannot be claimed any more, though nobody has settled it yet", async () => {
+    const id = await submit();
+    await passTime(id);
+    expect(await worker.claim({ id, attempt: 1 }, "host-1")).toBeUndefined();
+  });
+
+  test("is left alone before its time", async () => {
+    const id = await submit();
+    expect(await gateway.settleOverdue(id)).toBe("not yet");
+    expect(await gateway.overdue()).toEqual([]);
+    expect(await hasTicket(id, 1)).toBe(true);
+  });
+});
+
+describe("a run whose host is lost", () => {
+  test("before its program started, is moved with the next attempt, however often it was to be retried", async () => {
+    const id = await submit({ retries: 0 });
+    await worker.claim({ id, attempt: 1 }, "host-1");
+    expect(await gateway.overdue()).toEqual([]);
+    expect(await overdue(id)).toBe("requeued");
+    expect(await recordOf(id)).toMatchObject({ state: "queued", attempt: 2, host: undefined });
+    expect(await hasTicket(id, 2)).toBe(true);
+    expect(await redis.zscore(keys.queued, id)).not.toBeNull();
+    expect(await worker.claim({ id, attempt: 2 }, "host-2")).toMatchObject({ state: "starting", host: "host-2" });
+  });
+
+  test("may be moved only so often, and is then lost", async () => {
+    const id = await submit();
+    for (let attempt = 1; attempt <= MAX_MOVES; attempt++) {
+      await worker.claim({ id, attempt }, `host-${attempt}`);
+      expect(await overdue(id)).toBe("requeued");
+    }
+    await worker.claim({ id, attempt: MAX_MOVES + 1 }, "host-last");
+    expect(await overdue(id)).toBe("finished");
+    const { outcome } = await recordOf(id);
+    expect(outcome).toMatchObject({ kind: "lost", message: expect.stringContaining("host-last") });
+    expect(await hasTicket(id, MAX_MOVES + 2)).toBe(false);
+  });
+
+  test("is rejected with the hosts' own reason if each gave it up before its program started", async () => {
+    const id = await submit();
+    for (let attempt = 1; attempt <= MAX_MOVES + 1; attempt++) {
+      await worker.claim({ id, attempt }, "host-1");
+      await worker.release({ id, attempt }, "runc: no space left on device");
+      expect(await gateway.overdue()).toEqual([id]);
+      await gateway.settleOverdue(id);
+    }
+    expect((await recordOf(id)).outcome).toEqual({
+      kind: "rejected",
+      code: "host_unavailable",
+      message: "runc: no space left on device",
+    });
+  });
+
+  test("after its program started, is lost if it is not to be retried", async () => {
+    const { id } = await running({ retries: 0 });
+    expect(await overdue(id)).toBe("finished");
+    expect((await recordOf(id)).outcome).toMatchObject({ kind: "lost", message: expect.stringContaining("host-1") });
+    expect(await hasTicket(id, 2)).toBe(false);
+  });
+
+  test("is retried as often as it says, each time from the beginning, and then lost", async () => {
+    const { id } = await running({ retries: 2 });
+    for (const attempt of [2, 3]) {
+      await worker.append({ id, attempt: attempt - 1 }, "stdout", 0, Buffer.from("half"));
+      expect(await overdue(id)).toBe("requeued");
+      expect(await redis.exists(keys.output(id, "stdout"))).toBe(0);
+      expect((await recordOf(id)).startedAt).toBeUndefined();
+      await worker.claim({ id, attempt }, "host-2");
+      expect(await worker.started({ id, attempt })).toBe(true);
+    }
+    expect(await overdue(id)).toBe("finished");
+    expect((await recordOf(id)).outcome).toMatchObject({ kind: "lost", message: expect.stringContaining("attempt 3") });
+  });
+
+  test("and was to be cancelled, is cancelled and not moved", async () => {
+    for (const held of [await running({ retries: 3 }), { id: await submit(), attempt: 1 }]) {
+      await worker.claim(held, "host-1");
+      await gateway.cancel(await recordOf(held.id));
+      expect(await overdue(held.id)).toBe("finished");
+      expect((await recordOf(held.id)).outcome).toEqual({ kind: "cancelled" });
+    }
+  });
+
+  test("is moved once, and has a ticket, if several gateways find it at the same time", async () => {
+    const others = [gateway, makeGateway(), makeGateway(), makeGateway()];
+    for (let round = 0; round < 10; round++) {
+      const id = await submit();
+      await worker.claim({ id, attempt: 1 }, "host-1");
+      await passTime(id);
+      const answers = await Promise.all(others.map((each) => each.settleOverdue(id)));
+      expect(answers.filter((answer) => answer === "requeued")).toHaveLength(1);
+      expect(await recordOf(id)).toMatchObject({ state: "queued", attempt: 2 });
+      expect(await hasTicket(id, 2)).toBe(true);
+    }
+  });
+
+  test("is found by that host's next life, and by no other host", async () => {
+    const { id } = await running();
+    await submit();
+    expect(await worker.heldBy("host-1")).toEqual([{ id, attempt: 1 }]);
+    expect(await worker.heldBy("host-2")).toEqual([]);
+  });
+});
+
+test("a record that cannot be read does not keep other runs from being settled", async () => {
+  const broken = await submit();
+  const sound = await submit();
+  for (const id of [broken, sound]) await passTime(id);
+  await redis.hset(keys.run(broken), "request", "{");
+  const { Reaper } = await import("../../gateway/dispatch/reaper.ts");
+  const { promise: settled, resolve } = Promise.withResolvers<unknown>();
+  const log = {
+    info() {},
+    error() {},
+    warn: (_: string, fields: object = {}) => "run" in fields && resolve(fields.run),
+  };
+  await subscriber.subscribe(channels.changed(sound));
+  const reaper = new Reaper(gateway, log);
+  reaper.start();
+  const found = await Promise.race([settled, new Promise((late) => setTimeout(late, 3_000, "nothing").unref())]);
+  await reaper.close();
+  expect(found).toBe(sound);
+});
+
+describe("a cancellation", () => {
+  test("of a queued run ends it at once; its ticket is gone and its waiter is told", async () => {
+    const id = await submit();
+    await gateway.cancel(await recordOf(id));
+    expect(await recordOf(id)).toMatchObject({ state: "finished", outcome: { kind: "cancelled" } });
+    expect(await hasTicket(id, 1)).toBe(false);
+    await heard();
+    expect(told).toEqual([id]);
+  });
+
+  test.each(["starting", "running"])(
+    "of a run that is %s asks its host, and its next renewal says so too",
+    async (state) => {
+      const held = { id: await submit(), attempt: 1 };
+      await worker.claim(held, "host-7");
+      if (state === "running") await worker.started(held);
+      const asked = Promise.withResolvers<string>();
+      const ear = new Redis(server.url);
+      await ear.subscribe(channels.host("host-7"));
+      ear.on("message", (_, message: string) => asked.resolve(message));
+      await gateway.cancel(await recordOf(held.id));
+      expect(await asked.promise).toBe(`cancel ${held.id}`);
+      ear.disconnect();
+      expect(await recordOf(held.id)).toMatchObject({ state, cancelRequested: true, outcome: undefined });
+      expect(await worker.renew(held)).toBe("cancel");
+      expect(await worker.finish(held, { ...ended(1), outcome: { kind: "cancelled" } })).toBe(true);
+    },
+  );
+
+  test("that comes after the end changes nothing", async () => {
+    const held = await running();
+    const before = await recordOf(held.id);
+    await worker.finish(held, ended(1));
+    await gateway.cancel(before);
+    expect((await recordOf(held.id)).outcome).toEqual(EXITED);
+  });
+});
+
+describe("output", () => {
+  test("that is sent twice is stored once, and what would leave a gap is not stored", async () => {
+    const held = await running();
+    for (let times = 0; times < 2; times++) await worker.append(held, "stdout", 0, Buffer.from("one"));
+    await worker.append(held, "stdout", 3, Buffer.from("two"));
+    await worker.append(held, "stdout", 0, Buffer.from("one"));
+    await worker.append(held, "stdout", 99, Buffer.from("gap"));
+    expect((await gateway.output(held.id, "stdout")).toString()).toBe("onetwo");
+    expect((await gateway.output(held.id, "stdout", 3)).toString()).toBe("two");
+    expect(await gateway.output(held.id, "stderr")).toHaveLength(0);
+  });
+
+  test("is bytes: what is no text comes back unchanged", async () => {
+    const held = await running();
+    const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+    await worker.append(held, "stderr", 0, bytes);
+    expect((await gateway.output(held.id, "stderr")).equals(bytes)).toBe(true);
+  });
+});
+
+describe("stdin", () => {
+  test("over its limit is refused, and nothing of it is stored", async () => {
+    const id = await submit({ stdin: { stream: true } });
+    await gateway.feed(id, Buffer.alloc(60), false);
+    await expect(gateway.feed(id, Buffer.alloc(41), false)).rejects.toMatchObject({ reason: "body_too_large" });
+    expect(await redis.strlen(keys.stdin(id))).toBe(60);
+    await expect(submit({ stdin: "a".repeat(101) })).rejects.toMatchObject({ reason: "body_too_large" });
+  });
+
+  test("is complete once it was closed, and is read in pieces by offset", async () => {
+    const id = await submit({ stdin: { stream: true } });
+    expect(await worker.readStdin(id, 0, 10)).toEqual({ bytes: Buffer.alloc(0), complete: false });
+    await gateway.feed(id, Buffer.from("hello"), true);
+    expect(await worker.readStdin(id, 0, 3)).toEqual({ bytes: Buffer.from("hel"), complete: false });
+    expect(await worker.readStdin(id, 3, 3)).toEqual({ bytes: Buffer.from("lo"), complete: true });
+    await expect(gateway.feed(id, Buffer.from("x"), false)).rejects.toMatchObject({ reason: "stdin_closed" });
+  });
+
+  test("that came with the request is complete from the start, and is not kept in the record", async () => {
+    const id = await submit({ stdin: { base64: Buffer.from([0, 255]).toString("base64") } });
+    expect(await worker.readStdin(id, 0, 10)).toEqual({ bytes: Buffer.from([0, 255]), complete: true });
+    expect((await recordOf(id)).request.stdin).toBe("");
+  });
+});
+
+describe("the queue's limit", () => {
+  test("holds also if runs come at once, and what is refused leaves nothing behind", async () => {
+    gateway = makeGateway({ maxQueued: 5 });
+    const answers = await Promise.allSettled(Array.from({ length: 20 }, () => submit()));
+    const refused = answers.filter((answer) => answer.status === "rejected");
+    expect(refused).toHaveLength(15);
+    for (const { reason } of refused) expect(reason).toMatchObject({ reason: "queue_full" });
+    expect(await redis.zcard(keys.queued)).toBe(5);
+    expect(await redis.zcard(keys.index(TENANT))).toBe(5);
+    expect(await redis.llen(`${QUEUE_PREFIX}:${queueName("default")}:wait`)).toBe(5);
+    expect((await redis.keys(`${QUEUE_PREFIX}:${queueName("default")}:run_*`)).length).toBe(5);
+  });
+
+  test("counts runs that wait, not runs that are held or over", async () => {
+    gateway = makeGateway({ maxQueued: 1 });
+    const held = { id: await submit(), attempt: 1 };
+    await worker.claim(held, "host-1");
+    await submit();
+    await expect(submit()).rejects.toMatchObject({ reason: "queue_full" });
+  });
+});
+
+describe("a list", () => {
+  test("goes back as far as it may", async () => {
+    gateway = makeGateway({ maxKept: 3 });
+    const ids: string[] = [];
+    for (let i = 0; i < 5; i++) ids.push(await submit());
+    const { records } = await gateway.list(TENANT, { limit: 10 });
+    expect(records.map(({ id }) => id).toSorted()).toEqual(ids.toSorted().slice(-3));
+  });
+
+  test("forgets runs whose retention is over", async () => {
+    const ids = [await submit(), await submit(), await submit()];
+    await redis.del(keys.run(ids[1] ?? ""));
+    const { records } = await gateway.list(TENANT, { limit: 10 });
+    expect(records.map(({ id }) => id)).toEqual([ids[2], ids[0]].toSorted().toReversed());
+    expect(await redis.zcard(keys.index(TENANT))).toBe(2);
+  });
+});
+
+test("a host is listed while its record lives, and is no trouble when it is gone", async () => {
+  const capacity = { cpus: 1, memoryBytes: 1, pids: 1, slots: 1 };
+  const fixed = {
+    incarnation: "1",
+    pool: "default",
+    version: "0",
+    driver: "fake",
+    state: "ready",
+    running: 0,
+  } as const;
+  const moments = { startedAt: "1970-01-01T00:00:00Z", heartbeatAt: "1970-01-01T00:00:00Z" };
+  for (const id of ["a", "b"]) await worker.publishHost({ id, ...fixed, ...moments, capacity, free: capacity });
+  expect((await gateway.hosts()).map(({ id }) => id)).toEqual(["a", "b"]);
+  await redis.del(keys.host("a")); // As its time to live does.
+  expect((await gateway.hosts()).map(({ id }) => id)).toEqual(["b"]);
+  await worker.removeHost("b");
+  expect(await gateway.hosts()).toEqual([]);
+});
+
+describe("on any walk through the commands, sensible or not,", () => {
+  const RUNS = 3;
+  const run = fc.nat({ max: RUNS - 1 });
+  /** How far behind (or ahead) of the present attempt the caller believes to be. */
+  const lag = fc.constantFrom(0, 0, 0, 1, -1);
+  const command = fc.oneof(
+    fc.record({ do: fc.constant("submit" as const), run, lag, retries: fc.nat({ max: 2 }) }),
+    fc.record({
+      do: fc.constantFrom(
+        ...([
+          "claim",
+          "claim",
+          "started",
+          "append",
+          "renew",
+          "release",
+          "finish",
+          "cancel",
+          "pass time",
+          "settle",
+        ] as const),
+      ),
+      run,
+      lag,
+    }),
+  );
+
+  test("a run has at most one outcome, its attempt never falls, and its state moves only as the table allows", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(command, { minLength: 10, maxLength: 60 }), async (walk) => {
+        await redis.flushall();
+        told = [];
+        const ids: (string | undefined)[] = [];
+        const seen = new Map<string, RunRecord>();
+        for (const step of walk) {
+          const id = ids[step.run];
+          if (step.do === "submit") {
+            if (!id) ids[step.run] = await submit({ retries: "retries" in step ? step.retries : 0 });
+          } else if (id) await act(step.do, id, (seen.get(id)?.attempt ?? 1) - step.lag);
+          for (const each of ids) if (each) await check(each, seen);
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  async function act(what: string, id: string, attempt: number): Promise<unknown> {
+    const held = { id, attempt };
+    switch (what) {
+      case "claim":
+        return worker.claim(held, "host-1");
+      case "started":
+        return worker.started(held);
+      case "append":
+        return worker.append(held, "stdout", await redis.strlen(keys.output(id, "stdout")), Buffer.from(`${attempt};`));
+      case "renew":
+        return worker.renew(held);
+      case "release":
+        return worker.release(held, "given up");
+      case "finish":
+        return worker.finish(held, ended(attempt));
+      case "cancel":
+        return gateway.cancel(await recordOf(id));
+      case "pass time":
+        return (await redis.zscore(keys.deadlines, id)) === null ? undefined : passTime(id);
+      default:
+        return Promise.all([gateway.settleOverdue(id)]);
+    }
+  }
+
+  async function check(id: string, seen: Map<string, RunRecord>): Promise<void> {
+    const [before, now] = [seen.get(id), await recordOf(id)];
+    seen.set(id, now);
+    if (before?.state === "finished") expect(now).toEqual(before);
+    if (before && before.state !== now.state) expect(TRANSITIONS[before.state]).toContain(now.state);
+    if (before) expect(now.attempt - before.attempt).toBe(before.state !== "queued" && now.state === "queued" ? 1 : 0);
+    expect(now.outcome !== undefined).toBe(now.state === "finished");
+    expect(now.startedAttempts).toBeLessThanOrEqual(Math.min(now.attempt, 1 + (now.request.retries ?? 0)));
+    expect((await redis.zscore(keys.deadlines, id)) !== null).toBe(now.state !== "finished");
+    expect((await redis.zscore(keys.queued, id)) !== null).toBe(now.state === "queued");
+    if (now.state === "queued") expect(await hasTicket(id, now.attempt)).toBe(true);
+    const output = (await redis.get(keys.output(id, "stdout"))) ?? "";
+    expect(new Set(output.split(";").filter(Boolean))).toEqual(new Set(output ? [String(now.attempt)] : []));
+    await heard();
+    expect(told.filter((each) => each === id)).toHaveLength(now.state === "finished" ? 1 : 0);
+  }
+});

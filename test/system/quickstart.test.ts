@@ -1,0 +1,44 @@
+// The README's first command, twice, in a state directory of its own.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { finished, startProcess } from "../../runtime/host/command.ts";
+import { ROOT } from "../helpers/process.ts";
+
+let stateDir: string;
+beforeAll(async () => {
+  stateDir = await mkdtemp(join(tmpdir(), "mayfly-quickstart-"));
+});
+afterAll(() => rm(stateDir, { recursive: true, force: true }));
+
+async function quickstart(...args: string[]) {
+  const child = startProcess([process.execPath, join(ROOT, "infra/quickstart.ts"), ...args], {
+    env: { MAYFLY_STATE_DIR: stateDir },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said: Buffer[] = [];
+  child.stdout?.on("data", (chunk: Buffer) => said.push(chunk));
+  const { exitCode, stderrTail } = await finished(child);
+  return { exitCode, stderr: stderrTail, stdout: Buffer.concat(said).toString() };
+}
+
+it("refuses an argument that it does not have", async () => {
+  const { exitCode, stderr } = await quickstart("--kep");
+  expect(exitCode).not.toBe(0);
+  expect(stderr).toContain("--kep");
+});
+
+it.each(["the first time", "and again"])(
+  "runs a container through the HTTP API, prints what it said, and stops everything: %s",
+  async () => {
+    const { exitCode, stdout } = await quickstart();
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain("Hello from a fresh container");
+    expect(stdout).toContain("exited 0");
+    for (const phase of ["queue", "pull", "prepare", "start", "run", "collect"]) expect(stdout).toContain(phase);
+    const url = /http:\/\/127\.0\.0\.1:\d+/.exec(stdout)?.[0] ?? "";
+    await expect(fetch(`${url}/healthz`)).rejects.toThrow();
+  },
+);

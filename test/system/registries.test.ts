@@ -1,0 +1,96 @@
+// Registries that want a login, that hang, that lie: what the caller of a run is told, and what stays on the host.
+
+import { readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type Cluster, startCluster } from "../helpers/cluster.ts";
+import { startFakeRegistry } from "../helpers/fake-registry.ts";
+import { busyboxImage, pushImage } from "../helpers/image-builder.ts";
+import { type Registry, startRegistry } from "../helpers/registry.ts";
+
+const LOGIN = { user: "mayfly", password: "open sesame" };
+
+let cluster: Cluster;
+let locked: Registry;
+let image: string;
+beforeAll(async () => {
+  cluster = await startCluster({ workers: 0 });
+  locked = await startRegistry({ login: LOGIN });
+  image = (await pushImage(locked, "private/busybox:1", await busyboxImage())).reference;
+});
+afterAll(async () => {
+  await cluster.stop();
+  await locked.stop();
+});
+
+async function startWorkerOf(pool: string, login: { user: string; password: string } | undefined): Promise<void> {
+  const file = join(tmpdir(), `mayfly-auth-${process.pid}-${pool}.json`);
+  const auths = login
+    ? { [locked.host]: { auth: Buffer.from(`${login.user}:${login.password}`).toString("base64") } }
+    : {};
+  await writeFile(file, JSON.stringify({ auths }), { mode: 0o600 });
+  await cluster.startWorker({ MAYFLY_POOL: pool, MAYFLY_REGISTRY_AUTH_FILE: file });
+}
+
+it("rejects a run with image_access_denied when the credentials are wrong or missing", async () => {
+  await startWorkerOf("anonymous", undefined);
+  await startWorkerOf("mistaken", { ...LOGIN, password: "open barley" });
+  for (const pool of ["anonymous", "mistaken"]) {
+    expect((await cluster.run({ image, pool, command: ["true"] })).outcome).toMatchObject({
+      kind: "rejected",
+      code: "image_access_denied",
+    });
+  }
+});
+
+it("runs an image of a registry whose login the host has", async () => {
+  await startWorkerOf("known", LOGIN);
+  expect((await cluster.run({ image, pool: "known", command: ["echo", "let in"] })).stdout?.data).toBe("let in\n");
+});
+
+it("rejects a run with image_corrupt when a layer is not what its digest says, and keeps nothing of it", async () => {
+  const lying = await startFakeRegistry();
+  try {
+    const built = await busyboxImage({ Env: ["PATH=/bin", "LIE=1"] });
+    lying.add("lie:1", built);
+    for (const blob of built.blobs)
+      if (blob.mediaType.includes("layer")) lying.lie(blob.digest, Buffer.alloc(blob.bytes.length));
+    const worker = await cluster.startWorker({ MAYFLY_POOL: "lied-to" });
+    const { outcome } = await cluster.run({ image: `${lying.host}/lie:1`, pool: "lied-to", command: ["true"] });
+    expect(outcome).toMatchObject({ kind: "rejected", code: "image_corrupt" });
+    expect(await worker.process.stop()).toBe(0);
+  } finally {
+    await lying.stop();
+  }
+});
+
+it("ends a run at its start clock when the registry never answers", async () => {
+  const silent = await startFakeRegistry({ intercept: () => true });
+  try {
+    await cluster.startWorker({ MAYFLY_POOL: "patient" });
+    const run = await cluster.run({
+      image: `${silent.host}/slow:1`,
+      pool: "patient",
+      command: ["true"],
+      timeouts: { start: "1s" },
+    });
+    expect(run.outcome).toEqual({ kind: "timed_out", clock: "start", limit: "1s" });
+    expect(run.receipt?.phases.pull).toBeGreaterThan(0);
+  } finally {
+    await silent.stop();
+  }
+});
+
+it("uses the OCI runtime that the configuration names", async () => {
+  const runtime = join(tmpdir(), `mayfly-runtime-${process.pid}`);
+  const log = `${runtime}.log`;
+  await writeFile(runtime, `#!/bin/sh\necho "$@" >> ${log}\nexec /usr/sbin/runc "$@"\n`, { mode: 0o755 });
+  await cluster.startWorker({ MAYFLY_POOL: "other-runtime", MAYFLY_OCI_RUNTIME: runtime });
+  const { host } = cluster.registry;
+  expect(
+    (await cluster.run({ image: `${host}/busybox:test`, pool: "other-runtime", command: ["true"] })).outcome,
+  ).toEqual({ kind: "exited", exitCode: 0 });
+  const calls = (await readFile(log, "utf8")).trim().split("\n");
+  for (const verb of ["create", "start", "delete"]) expect(calls.some((call) => call.includes(` ${verb} `))).toBe(true);
+});
