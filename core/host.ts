@@ -10,8 +10,10 @@ export const Capacity = z.strictObject({ cpus: z.number(), memoryBytes: z.number
 export type Capacity = z.infer<typeof Capacity>;
 
 export const HostRecord = z
-  .strictObject({
+  .object({
     id: z.string(),
+    /** Of the machine, until it is started again. */
+    bootId: z.string(),
     /** Of this life of the worker: a restart is another. */
     incarnation: z.string(),
     pool: z.string(),

@@ -29,6 +29,8 @@ export const RunRecord = z.object({
   startedAt: epochMs.optional(),
   finishedAt: epochMs.optional(),
   host: z.string().optional(),
+  /** Which life of that host's worker. */
+  holder: z.string().optional(),
   /** Why the host that held the run let go of it, if it did so by itself. */
   givenUp: z.string().optional(),
   cancelRequested: flag.default(false),

@@ -35,6 +35,8 @@ export const BOUNDS = {
   waitSeconds: { min: 0, max: 300 },
 } as const;
 
+export const DEFAULT_POOL = "default";
+
 /** What holds for a field that the request leaves out. */
 export const DEFAULTS = {
   cpus: 1,
@@ -288,7 +290,7 @@ export const StreamFacts = z.strictObject({
 export type StreamFacts = z.infer<typeof StreamFacts>;
 
 export const Output = StreamFacts.extend({
-  encoding: z.enum(["utf8", "base64"]).meta({ description: "utf8 if the kept bytes are valid UTF-8, base64 if not." }),
+  encoding: z.enum(["utf8", "base64"]).meta({ description: "utf8 if the kept bytes are text, base64 if not." }),
   data: z.string(),
 }).meta({ id: "Output" });
 
@@ -382,7 +384,7 @@ export function planRun(request: RunRequest): RunPlan {
     },
     retries: request.retries ?? 0,
     priority: request.priority ?? 0,
-    pool: request.pool ?? "default",
+    pool: request.pool ?? DEFAULT_POOL,
   };
 }
 

@@ -5,8 +5,9 @@
 //                       ▲  └─ cancel, overdue ─────────────────────────────────────▲
 //                       └──────── overdue (attempt + 1) ──┴───────────┘
 //
-// One idea: whoever acts on a run names the attempt it believes in. A script that finds another attempt, or a state that
-// has no such move, changes nothing and says so. So a host that was thought dead and comes back is harmless.
+// One idea: whoever acts on a run names the attempt it believes in, and the holder that it is (one life of one worker). A
+// script that finds another attempt or holder, or a state that has no such move, changes nothing and says so. So a host that was
+// thought dead and comes back is harmless, even when a Redis that failed over has forgotten that it ever had the run.
 //
 // Time is always Redis' own (`TIME`), so the clocks of hosts may be wrong by minutes.
 
@@ -57,6 +58,13 @@ local function now()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
+-- The attempt is this holder's, and under way: its fields, or nil.
+local function held(run, attempt, holder)
+  local now_held = redis.call('HMGET', run, 'state', 'attempt', 'holder', 'cancelRequested')
+  if now_held[1] ~= 'starting' and now_held[1] ~= 'running' then return nil end
+  if now_held[2] ~= attempt or now_held[3] ~= holder then return nil end
+  return { state = now_held[1], cancel = now_held[4] == '1' }
+end
 local function finish(run, waiters, deadlines, queued, id, at, outcome, retention, gateway, changed)
   redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome, 'stdinClosed', '1')
   redis.call('ZREM', deadlines, id)
@@ -96,27 +104,33 @@ const submit = define(`
   return 'ok'
 `);
 
-/** ARGV: id, attempt, host, lease ms → the whole record, flat, or empty if this attempt is not to be had. */
+/**
+ * Asked twice (a command whose answer was lost is sent again), it answers the same.
+ * ARGV: id, attempt, holder, host, lease ms → the whole record, flat, or empty if this attempt is not to be had.
+ */
 const claim = define(`
   local run, deadlines, queued = unpack(KEYS)
-  local id, attempt, host, lease = unpack(ARGV)
-  local held = redis.call('HMGET', run, 'state', 'attempt')
-  if held[1] ~= 'queued' or held[2] ~= attempt then return {} end
+  local id, attempt, holder, host, lease = unpack(ARGV)
+  local mine = held(run, attempt, holder)
+  if mine and mine.state == 'starting' then return redis.call('HGETALL', run) end
+  local waiting = redis.call('HMGET', run, 'state', 'attempt')
+  if waiting[1] ~= 'queued' or waiting[2] ~= attempt then return {} end
   local at = now()
   if tonumber(redis.call('ZSCORE', deadlines, id) or 0) <= at then return {} end
-  redis.call('HSET', run, 'state', 'starting', 'host', host, 'claimedAt', at)
+  redis.call('HSET', run, 'state', 'starting', 'host', host, 'holder', holder, 'claimedAt', at)
   redis.call('ZADD', deadlines, at + lease, id)
   redis.call('ZREM', queued, id)
   redis.call('PUBLISH', '${CHANGED}' .. id, '')
   return redis.call('HGETALL', run)
 `);
 
-/** ARGV: id, attempt, lease ms → 1, or 0 if the attempt is over. */
+/** Asked twice, it answers the same. ARGV: id, attempt, holder, lease ms → 1, or 0 if the attempt is over. */
 const started = define(`
   local run, deadlines = unpack(KEYS)
-  local id, attempt, lease = unpack(ARGV)
-  local held = redis.call('HMGET', run, 'state', 'attempt')
-  if held[1] ~= 'starting' or held[2] ~= attempt then return 0 end
+  local id, attempt, holder, lease = unpack(ARGV)
+  local mine = held(run, attempt, holder)
+  if not mine then return 0 end
+  if mine.state == 'running' then return 1 end
   local at = now()
   redis.call('HSET', run, 'state', 'running', 'startedAt', at)
   redis.call('HINCRBY', run, 'startedAttempts', 1)
@@ -125,33 +139,31 @@ const started = define(`
   return 1
 `);
 
-/** ARGV: id, attempt, lease ms → "held" | "cancel" | "lost" */
+/** ARGV: id, attempt, holder, lease ms → "held" | "cancel" | "lost" */
 const renew = define(`
   local run, deadlines = unpack(KEYS)
-  local id, attempt, lease = unpack(ARGV)
-  local held = redis.call('HMGET', run, 'state', 'attempt', 'cancelRequested')
-  if (held[1] ~= 'starting' and held[1] ~= 'running') or held[2] ~= attempt then return 'lost' end
+  local id, attempt, holder, lease = unpack(ARGV)
+  local mine = held(run, attempt, holder)
+  if not mine then return 'lost' end
   redis.call('ZADD', deadlines, now() + lease, id)
-  return held[3] == '1' and 'cancel' or 'held'
+  return mine.cancel and 'cancel' or 'held'
 `);
 
-/** The holder lets go of a run that it did not bring to an end: it is overdue at once. ARGV: id, attempt, why → 1 | 0 */
+/** The holder lets go of a run that it did not bring to an end: it is overdue at once. ARGV: id, attempt, holder, why → 1 | 0 */
 const release = define(`
   local run, deadlines = unpack(KEYS)
-  local id, attempt, why = unpack(ARGV)
-  local held = redis.call('HMGET', run, 'state', 'attempt')
-  if (held[1] ~= 'starting' and held[1] ~= 'running') or held[2] ~= attempt then return 0 end
+  local id, attempt, holder, why = unpack(ARGV)
+  if not held(run, attempt, holder) then return 0 end
   redis.call('HSET', run, 'givenUp', why)
   redis.call('ZADD', deadlines, 0, id)
   return 1
 `);
 
-/** ARGV: id, attempt, outcome, receipt, stdout facts, stderr facts, retention ms → 1, or 0 if the attempt is over. */
+/** ARGV: id, attempt, holder, outcome, receipt, stdout facts, stderr facts, retention ms → 1, or 0 if the attempt is over. */
 const finish = define(`
   local run, waiters, deadlines, queued = unpack(KEYS)
-  local id, attempt, outcome, receipt, stdout, stderr, retention = unpack(ARGV)
-  local held = redis.call('HMGET', run, 'state', 'attempt')
-  if not held[1] or held[1] == 'finished' or held[2] ~= attempt then return 0 end
+  local id, attempt, holder, outcome, receipt, stdout, stderr, retention = unpack(ARGV)
+  if not held(run, attempt, holder) then return 0 end
   redis.call('HSET', run, 'receipt', receipt, 'stdout', stdout, 'stderr', stderr)
   finish(run, waiters, deadlines, queued, id, now(), outcome, retention, ${FINISH_ARGS})
   return 1
@@ -199,7 +211,7 @@ const overdue = define(`
     local moves = tonumber(held[2]) - startedAttempts
     if (hadStarted and startedAttempts <= tonumber(retries)) or (not hadStarted and moves <= ${MAX_MOVES}) then
       redis.call('HSET', run, 'state', 'queued', 'attempt', held[2] + 1, 'queuedAt', at)
-      redis.call('HDEL', run, 'host', 'startedAt', 'givenUp')
+      redis.call('HDEL', run, 'host', 'holder', 'startedAt', 'givenUp')
       redis.call('DEL', stdout, stderr)
       redis.call('ZADD', deadlines, at + queueMs, id)
       redis.call('ZADD', queued, at, id)
@@ -213,17 +225,17 @@ const overdue = define(`
 
 /**
  * Adds output at its offset while the attempt is held; what is there already (a command sent twice) is not added again.
- * ARGV: id, attempt, offset, bytes → 1 | 0
+ * ARGV: id, attempt, holder, offset, bytes → 1 | 0 if the attempt is over | -1 if bytes that were stored before are missing
  */
 const append = define(`
   local run, stream = unpack(KEYS)
-  local id, attempt, offset, bytes = unpack(ARGV)
-  local held = redis.call('HMGET', run, 'state', 'attempt')
-  if (held[1] ~= 'starting' and held[1] ~= 'running') or held[2] ~= attempt then return 0 end
-  if redis.call('STRLEN', stream) == tonumber(offset) then
-    redis.call('APPEND', stream, bytes)
-    redis.call('PUBLISH', '${CHANGED}' .. id, '')
-  end
+  local id, attempt, holder, offset, bytes = unpack(ARGV)
+  if not held(run, attempt, holder) then return 0 end
+  local length = redis.call('STRLEN', stream)
+  if length == offset + #bytes then return 1 end
+  if length ~= tonumber(offset) then return -1 end
+  redis.call('APPEND', stream, bytes)
+  redis.call('PUBLISH', '${CHANGED}' .. id, '')
   return 1
 `);
 

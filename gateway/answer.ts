@@ -31,15 +31,24 @@ export function toRun(record: RunRecord, kept?: Kept): Run {
 
 /** Text where the bytes are text, else base 64: nothing is lost or replaced either way. */
 function toOutput(facts: StreamFacts, bytes: Buffer): NonNullable<Run["stdout"]> {
+  const text = isMostlyControl(bytes) ? undefined : decode(bytes);
+  if (text !== undefined) return { ...facts, encoding: "utf8", data: text };
+  return { ...facts, encoding: "base64", data: bytes.toString("base64") };
+}
+
+function decode(bytes: Buffer): string | undefined {
   try {
-    return {
-      ...facts,
-      encoding: "utf8",
-      data: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes),
-    };
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    return { ...facts, encoding: "base64", data: bytes.toString("base64") };
+    return undefined;
   }
+}
+
+/** JSON writes a control character as six bytes; where there are many, base 64 is the smaller. */
+function isMostlyControl(bytes: Buffer): boolean {
+  let count = 0;
+  for (const byte of bytes) if (byte < 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d) count++;
+  return count * 16 > bytes.length;
 }
 
 /** The phases of a run as a Server-Timing header: `queue;dur=0.9, pull;dur=0.1`. Empty if there are none. */

@@ -86,12 +86,17 @@ function invalid(error: ZodError): Response {
   return problemResponse(toProblem(new MayflyError("invalid_field", detail), errors));
 }
 
+/** So many are told at once; a body that has more is told the rest the next time. */
+const MAX_FIELD_ERRORS = 20;
+
 /** A path and what is wrong there; an unknown field is named as a field, not as a fault of its parent. */
 function fieldErrors(error: ZodError): FieldError[] {
-  return error.issues.flatMap((issue) => {
+  return error.issues.slice(0, MAX_FIELD_ERRORS).flatMap((issue) => {
     const path = issue.path.map(String);
     if (issue.code === "unrecognized_keys")
-      return issue.keys.map((key) => ({ field: [...path, key].join("."), message: "is not a field" }));
+      return issue.keys
+        .slice(0, MAX_FIELD_ERRORS)
+        .map((key) => ({ field: [...path, key].join("."), message: "is not a field" }));
     return [{ field: path.join(".") || "body", message: issue.message }];
   });
 }

@@ -1,6 +1,6 @@
 // Every setting of the gateway. `docs/configuration.md` is printed from this table and held to it by a test.
 
-import { type Config, count, duration, secretFile, size, text } from "../core/config.ts";
+import { type Config, count, duration, list, secretFile, size, text } from "../core/config.ts";
 
 export const GATEWAY_SETTINGS = {
   listenHost: text("MAYFLY_LISTEN_HOST", "The address to listen on. Other than a loopback address only with keys.", {
@@ -27,6 +27,7 @@ export const GATEWAY_SETTINGS = {
     "The most that a run may be sent as stdin, in all; it is held in Redis until the run is over.",
     { fallback: "64MiB" },
   ),
+  pools: list("MAYFLY_POOLS", "The pools that a run may name; others are refused.", { fallback: "default" }),
   maxQueued: count("MAYFLY_MAX_QUEUED", "How many runs may wait; more are refused with 429.", {
     fallback: "100000",
     min: 1,

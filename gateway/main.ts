@@ -51,7 +51,7 @@ async function main(config: GatewayConfig): Promise<void> {
     maxBody: maxBodyBytes,
   } = config;
   const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs });
-  const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting });
+  const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting, pools: config.pools });
   const app = createApp({ dispatcher, findTenant, maxBodyBytes, log });
   const reaper = new Reaper(store, log);
 

@@ -19,7 +19,7 @@ import { linuxPlatform } from "./image/platform.ts";
 import { createImageStore } from "./image/store.ts";
 import { parseCredentials } from "./registry/credentials.ts";
 import { createOciDriver } from "./task/oci-driver.ts";
-import type { Sandbox, SandboxSpec } from "./task/sandbox.ts";
+import type { Guard, Sandbox, SandboxSpec } from "./task/sandbox.ts";
 
 export type { Image, ImageConfig } from "./image/image.ts";
 export type { ProcessEnd, Sandbox, SandboxEnd, SandboxLimits, SandboxSpec, Usage } from "./task/sandbox.ts";
@@ -46,7 +46,7 @@ export interface Runtime {
   /** See ImageStore.ensure. */
   ensureImage(reference: string, signal: AbortSignal): Promise<Image>;
   /** See SandboxDriver.open. */
-  openSandbox(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox>;
+  openSandbox(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox>;
   /** Removes what an earlier life of this runtime left: containers, cgroups, half-made layers. To be called before the first run. */
   removeLeftovers(): Promise<{ sandboxes: string[] }>;
   /** To be called when no sandbox is open any more; leaves only what is kept on purpose: the images. */

@@ -35,6 +35,7 @@ export class Consumer {
   readonly #executing = new Set<Promise<void>>();
   readonly #stopped = Promise.withResolvers<void>();
   #loop: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
   #stopping = false;
 
   constructor(options: ConsumerOptions) {
@@ -58,22 +59,24 @@ export class Consumer {
     this.#loop = this.#consume();
   }
 
-  /** Takes nothing more from now on. */
+  /** Takes nothing more from now on. Forced: BullMQ would wait without limit for jobs that are none of its own. */
   stop(): void {
+    if (this.#stopping) return;
     this.#stopping = true;
     this.#stopped.resolve();
+    this.#closed = this.#worker.close(true).catch((error) => this.#options.log.warn("queue.error", { error }));
   }
 
-  /** Resolves when all that was taken has been executed. */
+  /** After `stop`: resolves when all that was taken has been executed. */
   async idle(): Promise<void> {
+    await this.#loop; // A fetch that was under way may still take one.
     await Promise.all(this.#executing);
   }
 
-  /** Only when idle. Forced, because BullMQ would wait without limit for jobs that are none of its own. */
+  /** Only when idle. */
   async close(): Promise<void> {
     this.stop();
-    await this.#worker.close(true);
-    await this.#loop;
+    await this.#closed;
   }
 
   async #consume(): Promise<void> {
@@ -104,12 +107,14 @@ export class Consumer {
   async #claim(job: Job, ticket: Ticket, share: Share): Promise<void> {
     const { store, hostId, log, execute } = this.#options;
     const takenAtMs = monotonicMs();
-    const record = await store.claim({ id: ticket.run, attempt: ticket.attempt }, hostId).catch((error) => {
-      share();
+    try {
+      const record = await store.claim({ id: ticket.run, attempt: ticket.attempt }, hostId);
+      if (record) this.#track(execute(record, takenAtMs).finally(share));
+      else share();
+    } catch (error) {
+      share(); // The ticket stays with BullMQ, which hands it out again.
       throw error;
-    });
-    if (!record) share();
-    else this.#track(execute(record, takenAtMs).finally(share));
+    }
     // Not awaited: whether BullMQ hears of it now or hands the ticket out again, the record decides.
     this.#spend(job).catch((error) => log.warn("ticket.unspent", { job: job.id, error }));
   }

@@ -16,12 +16,12 @@ export interface DrainOptions {
 /** Resolves when nothing runs here any more: within the limit, and the time that killing what is left takes. */
 export async function drain({ consumer, executor, heartbeat, limitMs, log }: DrainOptions): Promise<void> {
   log.info("worker.draining", { limitMs });
-  consumer.stop();
-  await heartbeat.drain();
   const limit = setTimeout(() => {
     log.warn("worker.drain_limit", { limitMs });
     executor.abandonAll();
   }, limitMs);
+  consumer.stop();
+  void heartbeat.drain(); // Redis may be away: then nobody hears it, and nothing waits for it.
   await consumer.idle();
   clearTimeout(limit);
 }

@@ -13,6 +13,7 @@ export type EndReason =
 export class Ending {
   readonly #controller = new AbortController();
   #reason: EndReason | undefined;
+  #settled = false;
 
   get reason(): EndReason | undefined {
     return this.#reason;
@@ -23,8 +24,13 @@ export class Ending {
     return this.#controller.signal;
   }
 
+  /** The program has ended by itself: no reason counts any more. */
+  settle(): void {
+    this.#settled = true;
+  }
+
   because(reason: EndReason): void {
-    if (this.#reason) return;
+    if (this.#reason || this.#settled) return;
     this.#reason = reason;
     this.#controller.abort(reason);
   }

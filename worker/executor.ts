@@ -11,7 +11,7 @@ import { feedInput } from "./input.ts";
 import { Lease } from "./lease.ts";
 import { judgeEnd, judgeError, type Verdict } from "./outcome.ts";
 import { keepOutput } from "./output.ts";
-import type { Messages, RunStore } from "./run-store.ts";
+import type { Attempt, Messages, RunStore } from "./run-store.ts";
 import { sandboxSpec } from "./spec.ts";
 
 export interface ExecutorOptions {
@@ -70,19 +70,14 @@ export class Executor {
     }
     watch.stop();
     const receipt = this.#receipt(record, watch, gathered);
-    await this.#record(attempt, verdict, receipt, gathered).catch((error) =>
+    const recorded = { run: record.id, tenant: record.tenant, image: record.request.image, ...receipt, ...verdict };
+    await this.#record(attempt, { verdict, receipt, gathered, scope }).catch((error) =>
       log.error("run.unrecorded", { run: record.id, error }),
     );
     lease.stop();
     for (const failure of await scope.close()) log.error("sandbox.not_removed", { run: record.id, ...failure });
-    this.#running.delete(record.id);
-    log.info("run.ended", {
-      run: record.id,
-      tenant: record.tenant,
-      image: record.request.image,
-      ...receipt,
-      ...verdict,
-    });
+    if (this.#running.get(record.id) === ending) this.#running.delete(record.id);
+    log.info("run.ended", recorded);
   }
 
   async #run(work: Work): Promise<SandboxEnd> {
@@ -96,19 +91,24 @@ export class Executor {
     gathered.imageDigest = image.digest;
 
     watch.enter("prepare");
-    const sandbox = await runtime.openSandbox(sandboxSpec(record, plan, image, lease.remainingMs), ending.signal);
+    const spec = sandboxSpec(record, plan, image, lease.remainingMs);
+    const sandbox = await runtime.openSandbox(spec, ending.signal, (extend) => lease.guard(extend));
     scope.add("sandbox", () => sandbox.close());
-    lease.guard((ms) => sandbox.extend(ms));
     watch.enter("run");
     splitStart(watch, sandbox);
     stopStartClock();
-    scope.add("run clock", ending.after("run", plan.timeouts.runMs));
+    const stopRunClock = ending.after("run", plan.timeouts.runMs);
+    scope.add("run clock", stopRunClock);
     scope.add("stop", stopOn(ending, sandbox, plan.timeouts.graceMs));
 
     // What the program writes is stored as `running`; a hold that was lost meanwhile is noticed here, first of all.
     if (sandbox.programStarted && !(await store.started(record))) ending.because({ kind: "lease_lost" });
     const collected = Promise.all([this.#keep(work, sandbox), this.#feed(work, sandbox)]);
-    gathered.end = await sandbox.ended.finally(() => watch.enter("collect"));
+    // Output that can no longer be stored ends the attempt, too: nobody would ever see what the program does.
+    gathered.end = await Promise.race([sandbox.ended, collected.then(() => sandbox.ended)]);
+    ending.settle();
+    stopRunClock();
+    watch.enter("collect");
     await collected;
     return gathered.end;
   }
@@ -141,21 +141,23 @@ export class Executor {
     return { imageDigest, host: hostId, driver: runtime.driver, attempt: record.attempt, phases, ...end?.usage };
   }
 
-  async #record(
-    attempt: { id: string; attempt: number },
-    verdict: Verdict,
-    receipt: Receipt,
-    gathered: Gathered,
-  ): Promise<void> {
+  /** A run that is given up may start elsewhere at once, so nothing of it may be left here by then. */
+  async #record(attempt: Attempt, { verdict, receipt, gathered, scope }: Result): Promise<void> {
     const { store } = this.#options;
-    if ("giveUp" in verdict) return store.release(attempt, verdict.giveUp);
-    await store.finish(attempt, {
-      outcome: verdict.outcome,
-      receipt,
-      stdout: gathered.stdout,
-      stderr: gathered.stderr,
-    });
+    if ("outcome" in verdict) {
+      const { stdout, stderr } = gathered;
+      await store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr });
+    } else if ((await scope.close()).length === 0) {
+      await store.release(attempt, verdict.giveUp);
+    } // Else the lease runs out, before which the sandbox's own deadline has passed.
   }
+}
+
+interface Result {
+  readonly verdict: Verdict;
+  readonly receipt: Receipt;
+  readonly gathered: Gathered;
+  readonly scope: Scope;
 }
 
 interface Work {

@@ -1,10 +1,13 @@
 // The worker's process: configuration in, one host in the cluster out. Ordered start, bounded stop.
 
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { availableParallelism, hostname, totalmem } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { readConfig } from "../core/config.ts";
-import { MayflyError, toMayflyError } from "../core/errors.ts";
-import type { Capacity } from "../core/host.ts";
+import { isErrno, MayflyError, toMayflyError } from "../core/errors.ts";
+import { type Capacity, HOST_TTL_MS } from "../core/host.ts";
 import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
@@ -21,6 +24,9 @@ import { connectRedis, Messages, RunStore } from "./run-store.ts";
 /** The share of the machine's memory for runs; the rest is the kernel's, Redis' and ours. */
 const MEMORY_SHARE = 0.8;
 
+/** How long the last steps of stopping may take, after the drain limit. */
+const STOP_MS = 15_000;
+
 const log = createLog({ process: "worker" }, (line) => process.stdout.write(line));
 
 try {
@@ -33,20 +39,23 @@ try {
 async function main(config: WorkerConfig): Promise<void> {
   const hostId = hostName(config.hostId ?? hostname());
   const incarnation = newIncarnation();
-  await beAlone(config.stateDir);
+  await beAlone("MAYFLY_STATE_DIR", config.stateDir);
+  await beAlone("MAYFLY_HOST_ID", hostId);
   const runtime = await createRuntime({ ...config, hostId, log });
   const redis = connectRedis(config.redisUrl);
   const subscriber = redis.duplicate();
   for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
   await Promise.all([redis.connect(), subscriber.connect()]);
 
-  const store = new RunStore(redis, config.retention);
+  const store = new RunStore(redis, config.retention, incarnation);
+  const bootId = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
+  await ownName(store, hostId, bootId);
   const messages = new Messages(subscriber);
   const ledger = new Ledger(capacityOf(config));
   const executor = new Executor({ runtime, store, messages, hostId, log });
   const execute = executor.execute.bind(executor);
   const consumer = new Consumer({ redis, pool: config.pool, hostId, incarnation, ledger, store, log, execute });
-  const fixed = { id: hostId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver };
+  const fixed = { id: hostId, bootId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver };
   const heartbeat = new Heartbeat({ fixed, ledger, log, publish: (record) => store.publishHost(record) });
 
   await reconcile(runtime, store, hostId, log);
@@ -60,6 +69,8 @@ async function main(config: WorkerConfig): Promise<void> {
     if (stopping) return executor.abandonAll(); // Asked twice: at once.
     stopping = true;
     log.info("worker.stopping", { signal });
+    // Whatever hangs (Redis away, a sandbox that cannot be removed): the shims end their containers once we are gone.
+    setTimeout(() => process.exit(1), config.drain + STOP_MS).unref();
     await drain({ consumer, executor, heartbeat, limitMs: config.drain, log });
     heartbeat.stop();
     await consumer.close();
@@ -70,7 +81,12 @@ async function main(config: WorkerConfig): Promise<void> {
     log.info("worker.stopped");
     process.exit(0);
   };
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
+  const stopOrFail = (signal: string) =>
+    stop(signal).catch((error) => {
+      log.error("worker.stop_failed", { error: toMayflyError(error) });
+      process.exit(1);
+    });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stopOrFail(signal));
 }
 
 function capacityOf(config: WorkerConfig): Capacity {
@@ -91,13 +107,35 @@ function hostName(name: string): string {
   );
 }
 
-/** Two workers on one state directory would remove each other's sandboxes. An abstract socket is a lock that dies with us. */
-async function beAlone(stateDir: string): Promise<void> {
+/**
+ * Two workers with one state directory or one name would remove each other's sandboxes. An abstract socket is a lock that dies
+ * with its holder; its name is hashed, because it may not be longer than 107 bytes.
+ */
+async function beAlone(variable: string, value: string): Promise<void> {
+  const name = createHash("sha256").update(`${variable}=${value}`).digest("hex");
   const lock = createServer().unref();
   await new Promise<void>((resolve, reject) => {
-    lock.once("error", () =>
-      reject(new MayflyError("configuration_invalid", `MAYFLY_STATE_DIR=${stateDir} is in use by another worker`)),
-    );
-    lock.listen(`\0mayfly-worker:${stateDir}`, resolve);
+    lock.once("error", (error) => {
+      const inUse = isErrno(error, "EADDRINUSE");
+      reject(
+        inUse
+          ? new MayflyError("configuration_invalid", `${variable}=${value} is in use by another worker of this machine`)
+          : error,
+      );
+    });
+    lock.listen(`\0mayfly-worker:${name}`, resolve);
   });
+}
+
+/**
+ * Another machine may have the same name by mistake. One that is gone (or this one, before it was started again) leaves a record
+ * that goes by itself; one that is still renewed is a rival.
+ */
+async function ownName(store: RunStore, hostId: string, bootId: string): Promise<void> {
+  const rival = async () => ((await store.hostRecord(hostId))?.bootId ?? bootId) !== bootId;
+  if (!(await rival())) return;
+  log.warn("worker.name_taken", { host: hostId, waitMs: HOST_TTL_MS });
+  await delay(HOST_TTL_MS);
+  if (await rival())
+    throw new MayflyError("configuration_invalid", `MAYFLY_HOST_ID=${hostId} is in use by a worker of another machine`);
 }

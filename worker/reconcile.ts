@@ -9,6 +9,6 @@ export async function reconcile(runtime: Runtime, store: RunStore, hostId: strin
   const { sandboxes } = await runtime.removeLeftovers();
   // Only now: a run may start elsewhere as soon as it is given up, and its container here must be gone by then.
   const held = await store.heldBy(hostId);
-  await Promise.all(held.map((attempt) => store.release(attempt, "its worker was restarted")));
+  await Promise.all(held.map((attempt) => store.release(attempt, "its worker was restarted", attempt.holder)));
   if (sandboxes.length + held.length > 0) log.warn("host.reconciled", { sandboxes, runs: held.map(({ id }) => id) });
 }

@@ -1,7 +1,8 @@
 // The worker's side of the records in Redis: each call is one transition of core/transitions.ts.
 
 import { Redis } from "ioredis";
-import { HOST_TTL_MS, type HostRecord } from "../core/host.ts";
+import { MayflyError } from "../core/errors.ts";
+import { HOST_TTL_MS, type HostRecord, HostRecord as HostRecordSchema } from "../core/host.ts";
 import { channels, keys } from "../core/keys.ts";
 import { parseFlatRecord, type RunRecord } from "../core/record.ts";
 import type { Outcome, Receipt, StreamFacts } from "../core/run.ts";
@@ -25,42 +26,51 @@ export interface Ended {
 export class RunStore {
   readonly #redis: Redis;
   readonly #retentionMs: number;
+  readonly #holder: string;
 
-  constructor(redis: Redis, retentionMs: number) {
+  /** `holder` names this life of this worker; what another life holds is not ours. */
+  constructor(redis: Redis, retentionMs: number, holder: string) {
     this.#redis = redis;
     this.#retentionMs = retentionMs;
+    this.#holder = holder;
   }
 
   /** The record, now held by this host; undefined if this attempt is not to be had any more. */
   async claim({ id, attempt }: Attempt, host: string): Promise<RunRecord | undefined> {
-    const flat = await this.#run("claim", transitionKeys.claim(id), [id, attempt, host, LEASE_MS]);
+    const flat = await this.#run("claim", transitionKeys.claim(id), [id, attempt, this.#holder, host, LEASE_MS]);
     return parseFlatRecord(flat as string[]);
   }
 
   /** False if the attempt is over: then the program must not go on. */
   async started({ id, attempt }: Attempt): Promise<boolean> {
-    return (await this.#run("started", transitionKeys.started(id), [id, attempt, LEASE_MS])) === 1;
+    return (await this.#run("started", transitionKeys.started(id), [id, attempt, this.#holder, LEASE_MS])) === 1;
   }
 
   async renew({ id, attempt }: Attempt): Promise<"held" | "cancel" | "lost"> {
-    return (await this.#run("renew", transitionKeys.renew(id), [id, attempt, LEASE_MS])) as "held" | "cancel" | "lost";
+    const answer = await this.#run("renew", transitionKeys.renew(id), [id, attempt, this.#holder, LEASE_MS]);
+    return answer as "held" | "cancel" | "lost";
   }
 
-  /** Gives the attempt up unfinished: the run is moved or lost, as its record has it. */
-  async release({ id, attempt }: Attempt, why: string): Promise<void> {
-    await this.#run("release", transitionKeys.release(id), [id, attempt, why]);
+  /** Gives the attempt up unfinished: the run is moved or lost, as its record has it. Only once nothing of it runs here. */
+  async release({ id, attempt }: Attempt, why: string, holder = this.#holder): Promise<void> {
+    await this.#run("release", transitionKeys.release(id), [id, attempt, holder, why]);
   }
 
   /** False if the attempt was over already: then what is told here counts for nothing. */
   async finish({ id, attempt }: Attempt, ended: Ended): Promise<boolean> {
     const parts = [ended.outcome, ended.receipt, ended.stdout ?? NOTHING_SEEN, ended.stderr ?? NOTHING_SEEN];
-    const json = parts.map((part) => JSON.stringify(part));
-    return (await this.#run("finish", transitionKeys.finish(id), [id, attempt, ...json, this.#retentionMs])) === 1;
+    const args = [id, attempt, this.#holder, ...parts.map((part) => JSON.stringify(part)), this.#retentionMs];
+    return (await this.#run("finish", transitionKeys.finish(id), args)) === 1;
   }
 
-  /** Adds to the kept bytes of a stream, of which there are `offset` so far, and tells who follows it. Safe to repeat. */
+  /**
+   * Adds to the kept bytes of a stream, of which there are `offset` so far, and tells who follows it. Safe to repeat.
+   * An attempt that is over stores nothing, and learns of it by its lease. Throws if stored bytes have gone missing.
+   */
   async append({ id, attempt }: Attempt, stream: StreamName, offset: number, bytes: Buffer): Promise<void> {
-    await this.#run("append", transitionKeys.append(id, stream), [id, attempt, offset, bytes]);
+    const args = [id, attempt, this.#holder, offset, bytes];
+    if ((await this.#run("append", transitionKeys.append(id, stream), args)) !== -1) return;
+    throw new MayflyError("host_unavailable", `Redis has lost bytes of ${stream} that it had stored`);
   }
 
   /** At most `length` bytes of the run's stdin from `offset`, and whether there can be more after what is there now. */
@@ -72,15 +82,24 @@ export class RunStore {
   }
 
   /** Attempts that this host held and will not bring to an end: those of a life of the worker before this one. */
-  async heldBy(host: string): Promise<Attempt[]> {
+  async heldBy(host: string): Promise<(Attempt & { readonly holder: string })[]> {
     const [seconds] = await this.#redis.time();
     // A held run is due within a lease; only such are looked at, not the whole queue.
     const ids = await this.#redis.zrangebyscore(keys.deadlines, "-inf", Number(seconds) * 1000 + LEASE_MS + 1000);
-    const held = await Promise.all(ids.map((id) => this.#redis.hmget(keys.run(id), "host", "state", "attempt")));
+    const fields = await Promise.all(
+      ids.map((id) => this.#redis.hmget(keys.run(id), "host", "state", "attempt", "holder")),
+    );
     return ids.flatMap((id, i) => {
-      const [by, state, attempt] = held[i] ?? [];
-      return by === host && state !== "queued" && state !== "finished" ? [{ id, attempt: Number(attempt) }] : [];
+      const [by, state, attempt, holder] = fields[i] ?? [];
+      if (by !== host || !holder || (state !== "starting" && state !== "running")) return [];
+      return [{ id, attempt: Number(attempt), holder }];
     });
+  }
+
+  /** What some worker tells of the host of this name, if it has done so lately. */
+  async hostRecord(id: string): Promise<HostRecord | undefined> {
+    const text = await this.#redis.get(keys.host(id));
+    return text === null ? undefined : HostRecordSchema.safeParse(JSON.parse(text)).data;
   }
 
   async publishHost(record: HostRecord): Promise<void> {
@@ -88,6 +107,8 @@ export class RunStore {
       .multi()
       .set(keys.host(record.id), JSON.stringify(record), "PX", HOST_TTL_MS)
       .zadd(keys.hosts, Date.parse(record.heartbeatAt), record.id)
+      // Hosts that were killed take no leave; an hour after their last beat nobody looks for them any more.
+      .zremrangebyscore(keys.hosts, "-inf", Date.parse(record.heartbeatAt) - FORGET_HOST_MS)
       .exec();
   }
 
@@ -103,6 +124,8 @@ export class RunStore {
     return runTransition(this.#redis, transitions[name], names, args);
   }
 }
+
+const FORGET_HOST_MS = 3_600_000;
 
 /** Of a run whose program was never started. */
 const NOTHING_SEEN: StreamFacts = {

@@ -3,7 +3,7 @@
 import { Bell } from "../../core/bell.ts";
 import { MayflyError } from "../../core/errors.ts";
 import type { RunRecord } from "../../core/record.ts";
-import type { RunRequest } from "../../core/run.ts";
+import { DEFAULT_POOL, type RunRequest } from "../../core/run.ts";
 import type { RunStore } from "./run-store.ts";
 import type { Signals } from "./signals.ts";
 
@@ -12,6 +12,8 @@ export interface DispatcherOptions {
   readonly signals: Signals;
   readonly gatewayId: string;
   readonly maxWaiting: number;
+  /** Names that a run's `pool` may have: each has keys in Redis of its own, so callers may not make them up. */
+  readonly pools: readonly string[];
 }
 
 /** Where a follower is: the attempt, and how many bytes of each stream it has. */
@@ -42,7 +44,9 @@ export class Dispatcher {
     tenant: string,
     options: { waitMs: number; signal: AbortSignal },
   ): Promise<RunRecord> {
-    const { store, gatewayId } = this.#options;
+    const { store, gatewayId, pools } = this.#options;
+    const pool = request.pool ?? DEFAULT_POOL;
+    if (!pools.includes(pool)) throw unknownPool(pool);
     const waiter = options.waitMs > 0 ? gatewayId : undefined;
     if (waiter) this.#admitWaiter();
     const id = await store.submit({ request, tenant, waiter });
@@ -115,7 +119,7 @@ export class Dispatcher {
       let position = from;
       let told = "";
       while (!signal.aborted) {
-        const { record, ...news } = await this.#snapshot(id, tenant, position);
+        const { record, more, ...news } = await this.#snapshot(id, tenant, position);
         if (record.attempt !== position.attempt) {
           position = { attempt: record.attempt, stdout: 0, stderr: 0 };
           continue; // What was read belongs to another attempt than the offsets.
@@ -128,6 +132,7 @@ export class Dispatcher {
           position = { ...position, [stream]: offset + bytes.length };
           yield { kind: stream, bytes, offset, after: position };
         }
+        if (more) continue;
         if (record.state === "finished") return yield { kind: "end", record };
         await bell.wait();
       }
@@ -151,6 +156,10 @@ export class Dispatcher {
       details: { limit },
     });
   }
+}
+
+function unknownPool(pool: string): MayflyError {
+  return new MayflyError("invalid_field", `there is no pool ${pool}`, { details: { field: "pool" } });
 }
 
 function runNotFound(id: string): MayflyError {

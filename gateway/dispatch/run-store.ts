@@ -29,6 +29,8 @@ export interface Submission {
 
 /** How many records are read for one page of a list that is filtered; the page may then be short, with a cursor to go on. */
 const MAX_SCANNED = 1_000;
+/** How much of a stream a follower is given at once: a slow one holds no more than this in memory. */
+const PIECE_BYTES = 256 * 1024;
 /** How many overdue runs are dealt with in one sweep. */
 const OVERDUE_BATCH = 100;
 
@@ -75,24 +77,27 @@ export class RunStore {
 
   /**
    * The record, and what was kept of each stream from an offset on: of one moment, so that a finished record's output is
-   * whole and no other attempt's bytes are among it.
+   * whole and no other attempt's bytes are among it. A piece at a time: `more` says that there is more already.
    */
   async snapshot(
     id: string,
     tenant: string,
     from: { readonly stdout: number; readonly stderr: number },
-  ): Promise<{ record: RunRecord; stdout: Buffer; stderr: Buffer } | undefined> {
-    const [hash, stdout, stderr] = await this.#onRedis((redis) =>
+  ): Promise<{ record: RunRecord; stdout: Buffer; stderr: Buffer; more: boolean } | undefined> {
+    const piece = (stream: "stdout" | "stderr") =>
+      [keys.output(id, stream), from[stream], from[stream] + PIECE_BYTES - 1] as const;
+    const [hash, stdout, stderr] = (await this.#onRedis((redis) =>
       resultsOf(
         redis
           .multi()
           .hgetall(keys.run(id))
-          .getrangeBuffer(keys.output(id, "stdout"), from.stdout, -1)
-          .getrangeBuffer(keys.output(id, "stderr"), from.stderr, -1),
+          .getrangeBuffer(...piece("stdout"))
+          .getrangeBuffer(...piece("stderr")),
       ),
-    );
-    const record = parseRecord(hash as Record<string, string>);
-    return record?.tenant === tenant ? { record, stdout: stdout as Buffer, stderr: stderr as Buffer } : undefined;
+    )) as [Record<string, string>, Buffer, Buffer];
+    const record = parseRecord(hash);
+    if (record?.tenant !== tenant) return undefined;
+    return { record, stdout, stderr, more: stdout.length === PIECE_BYTES || stderr.length === PIECE_BYTES };
   }
 
   /** Newest first, from before `cursor`. `next` is there if there may be more. */
@@ -190,7 +195,8 @@ export class RunStore {
       const [answer] = (await this.tickets.addWith(script, ticketOf(id, next, plan), plan)) as [
         "not yet" | "finished" | "requeued",
       ];
-      if (answer !== "requeued") await this.tickets.remove(id, next, plan.pool);
+      // "not yet" may mean that another gateway was first, and then the ticket is a good one.
+      if (answer === "finished") await this.tickets.remove(id, next, plan.pool);
       return answer;
     });
   }
@@ -199,7 +205,11 @@ export class RunStore {
     return this.#onRedis(async (redis) => {
       const ids = await redis.zrange(keys.hosts, "0", "-1");
       const texts = ids.length === 0 ? [] : await redis.mget(...ids.map(keys.host));
-      return texts.flatMap((text) => (text === null ? [] : [HostRecordSchema.parse(JSON.parse(text))]));
+      const records = texts.map((text) =>
+        text === null ? undefined : HostRecordSchema.safeParse(JSON.parse(text)).data,
+      );
+      // A record of a version that is not understood here is no reason to say nothing of the others.
+      return records.filter((record) => record !== undefined);
     });
   }
 

@@ -45,12 +45,27 @@ const NEVER_ALLOWED: ReadonlySet<string> = new Set([
   ...["fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree", "mount_setattr"],
   ...["bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register"],
   ...["keyctl", "add_key", "request_key", "syslog", "reboot", "quotactl", "quotactl_fd", "pidfd_getfd"],
+  ...["mbind", "set_mempolicy", "get_mempolicy"],
+  // The old way to make a socket on 32-bit x86; its arguments lie in memory, where a filter cannot look.
+  "socketcall",
 ]);
 
 /** clone(2) may not make namespaces: none of CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET} in its flags. */
 const CLONE_NAMESPACES = 0x7e02_0000;
 const EPERM = 1;
 const ENOSYS = 38;
+/** Calls that have rules of our own in place of the profile's. */
+const RULED_HERE: ReadonlySet<string> = new Set(["clone", "clone3", "socket"]);
+
+/** Address families that reach past the network namespace: the kernel's crypto (AF_ALG), and the hypervisor (AF_VSOCK). */
+const AF_ALG = 38;
+const AF_VSOCK = 40;
+const socketRule = (op: string, family: number): ProfileRule => ({
+  names: ["socket"],
+  action: "SCMP_ACT_ALLOW",
+  args: [{ index: 0, value: family, valueTwo: 0, op }],
+});
+
 /**
  * What is refused is refused as Docker does it, with EPERM: programs know what to make of that.
  * clone3's flags lie in memory, where a filter cannot look; libc falls back to clone on ENOSYS.
@@ -63,6 +78,9 @@ const OWN_RULES: readonly ProfileRule[] = [
     args: [{ index: 0, value: CLONE_NAMESPACES, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }],
   },
   { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
+  socketRule("SCMP_CMP_LT", AF_ALG),
+  socketRule("SCMP_CMP_EQ", AF_ALG + 1),
+  socketRule("SCMP_CMP_GT", AF_VSOCK),
 ];
 
 const ARCHITECTURES: Readonly<Record<string, { seccomp: string; profile: string }>> = {
@@ -99,10 +117,10 @@ function applies(rule: ProfileRule, arch: string, capabilities: readonly string[
 }
 
 function tighten(rule: ProfileRule): ProfileRule {
-  if (rule.action !== "SCMP_ACT_ALLOW") return rule;
+  // Also a refusal of the profile's own for these would stand beside ours and contradict it.
   return {
     ...rule,
-    names: rule.names.filter((name) => !NEVER_ALLOWED.has(name) && name !== "clone" && name !== "clone3"),
+    names: rule.names.filter((name) => !NEVER_ALLOWED.has(name) && !RULED_HERE.has(name)),
   };
 }
 

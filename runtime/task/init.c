@@ -31,6 +31,7 @@
 
 enum {
     MAX_GROUPS = 256,
+    MAX_ID = 65535, // The user namespace has no more; an image may speak of others all the same.
     LINE_BYTES = 8192, // A line of passwd or group; a longer one is skipped.
     EXIT_NOT_FOUND = 127,
     EXIT_NOT_EXECUTABLE = 126,
@@ -45,10 +46,10 @@ struct account {
     char home[PATH_MAX];
 };
 
+// If nobody is left to tell, the shim has died, and with it whoever would keep the deadline: then the container ends, too.
 static void report(enum report_kind kind, uint32_t value) {
     struct report message = {.kind = kind, .value = value};
-    ssize_t written = write(REPORT_FD, &message, sizeof message);
-    (void)written; // Nobody is left to tell: the shim, our parent, has died, and so shall we.
+    if (write(REPORT_FD, &message, sizeof message) != sizeof message) _exit(EXIT_NOT_EXECUTABLE);
 }
 
 static _Noreturn void give_up(enum report_kind kind, int value, const char *what) {
@@ -58,13 +59,13 @@ static _Noreturn void give_up(enum report_kind kind, int value, const char *what
     _exit(kind == REPORT_NO_EXEC && value == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
 }
 
-// A whole decimal number that is a valid id. (UINT32_MAX means "leave as it is" to the kernel, so it is none.)
+// A whole decimal number that is an id of the container's.
 static bool parse_id(const char *text, uint32_t *id) {
     if (!isdigit((unsigned char)text[0])) return false;
     char *end;
     errno = 0;
     unsigned long value = strtoul(text, &end, 10);
-    if (errno || *end || value >= UINT32_MAX) return false;
+    if (errno || *end || value > MAX_ID) return false;
     *id = (uint32_t)value;
     return true;
 }

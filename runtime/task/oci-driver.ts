@@ -3,6 +3,7 @@
 
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isMayflyError, MayflyError } from "../../core/errors.ts";
 import { bundleConfig } from "../bundle/config.ts";
 import type { OciSeccomp } from "../bundle/seccomp.ts";
 import { listCgroups, removeCgroup } from "../cgroup/cgroup.ts";
@@ -10,7 +11,7 @@ import type { CgroupLayout } from "../cgroup/layout.ts";
 import { finished, startProcess } from "../host/command.ts";
 import { overlaySnapshot } from "../snapshot/overlay.ts";
 import { OciSandbox } from "./oci-sandbox.ts";
-import type { Sandbox, SandboxDriver, SandboxSpec } from "./sandbox.ts";
+import type { Guard, Sandbox, SandboxDriver, SandboxSpec } from "./sandbox.ts";
 
 export interface OciDriverOptions {
   /** Path of the OCI runtime's binary. */
@@ -34,13 +35,13 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
   const runtimeRoot = join(options.stateDir, "runtime");
   const cgroupOf = (id: string) => `/${options.cgroupParent}/${id}`;
 
-  async function open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox> {
+  async function open(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox> {
     signal.throwIfAborted();
     const bundle = join(bundles, spec.id);
-    await writeBundle(bundle, spec);
-    const argv = shimArguments(bundle, spec);
-    const sandbox = new OciSandbox({ argv, bundle, cgroupPath: cgroupOf(spec.id), layout: options.layout });
-    const abort = () => void sandbox.close();
+    const sandbox = await supervise(bundle, spec);
+    guard?.((ms) => sandbox.extend(ms));
+    // What cannot be removed now is found by the next start.
+    const abort = () => void sandbox.close().catch(() => {});
     signal.addEventListener("abort", abort, { once: true });
     try {
       await sandbox.opened;
@@ -51,6 +52,17 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
       throw signal.aborted ? signal.reason : error;
     } finally {
       signal.removeEventListener("abort", abort);
+    }
+  }
+
+  async function supervise(bundle: string, spec: SandboxSpec): Promise<OciSandbox> {
+    try {
+      await writeBundle(bundle, spec);
+      const argv = shimArguments(bundle, spec);
+      return new OciSandbox({ argv, bundle, cgroupPath: cgroupOf(spec.id), layout: options.layout });
+    } catch (error) {
+      await rm(bundle, { recursive: true, force: true });
+      throw toHostError(error);
     }
   }
 
@@ -88,4 +100,10 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
   }
 
   return { name: "oci", open, removeLeftovers };
+}
+
+/** A full disk, too many open files: the host's fault, not the run's. */
+function toHostError(error: unknown): unknown {
+  if (isMayflyError(error) || !(error instanceof Error)) return error;
+  return new MayflyError("host_unavailable", `cannot make a sandbox: ${error.message}`, { cause: error });
 }

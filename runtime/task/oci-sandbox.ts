@@ -10,7 +10,7 @@ import type { CgroupLayout } from "../cgroup/layout.ts";
 import type { ProcessEnd, Sandbox, SandboxEnd } from "./sandbox.ts";
 import { type ShimEvent, ShimProcess } from "./shim-process.ts";
 
-/** How long a shim may take to remove its container before it is killed; `runc delete` itself takes 10 ms. */
+/** How long a shim may take to end and remove its container before it is killed; `runc delete` itself takes 10 ms. */
 const RELEASE_MS = 10_000;
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGUSR1: 10, SIGUSR2: 12, SIGTERM: 15 } as const;
@@ -118,12 +118,12 @@ export class OciSandbox implements Sandbox {
   }
 
   async #remove(): Promise<void> {
+    const overdue = setTimeout(() => this.#shim.destroy(), RELEASE_MS);
     if (!this.#over) this.kill();
     // Whether it ended well or not is no longer asked here; only that it has.
     await this.ended.catch(() => {});
     this.#shim.tell("release");
     this.stdin.destroy();
-    const overdue = setTimeout(() => this.#shim.destroy(), RELEASE_MS);
     await this.#shim.gone;
     clearTimeout(overdue);
     this.stdout.destroy();

@@ -68,7 +68,10 @@ export interface Sandbox {
   readonly programStarted: boolean;
   /** Of the time that `open` took, the part from the finished container to the program's first instruction. */
   readonly startMs: number;
-  /** Rejects with `host_unavailable` only if the sandbox's supervisor was lost, in which case the container is dead too. */
+  /**
+   * Rejects with `host_unavailable` if the deadline passed, or the sandbox's supervisor was lost: the container is dead, but
+   * that is not how its program ended.
+   */
   readonly ended: Promise<SandboxEnd>;
   /** The sandbox lives for `ms` more from now, instead of what was set before. */
   extend(ms: number): void;
@@ -80,6 +83,9 @@ export interface Sandbox {
   close(): Promise<void>;
 }
 
+/** Is handed the way to extend a sandbox's deadline as soon as there is a sandbox: making it may take longer than its deadline. */
+export type Guard = (extend: (ms: number) => void) => void;
+
 export interface SandboxDriver {
   readonly name: string;
   /**
@@ -87,7 +93,7 @@ export interface SandboxDriver {
    * Errors: `invalid_field` (no such user in the image, a working directory that cannot be), `host_unavailable`.
    * An aborted `signal` kills what was made so far and rejects with the signal's reason.
    */
-  open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox>;
+  open(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox>;
   /** Removes every sandbox of this host that an earlier process left behind. Answers the ids it found. */
   removeLeftovers(): Promise<string[]>;
 }

@@ -50,6 +50,10 @@ export class ShimProcess {
   /** `onEvent` hears every line in order, then `gone`. */
   constructor(argv: readonly [string, ...string[]], onEvent: (event: ShimEvent) => void) {
     this.#child = startProcess(argv, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
+    // A process that cannot be started at all says so later, and then has no streams.
+    const failed = new Promise<void>((resolve) => this.#child.once("error", () => resolve()));
+    if (!this.#child.stdio)
+      throw new MayflyError("host_unavailable", `cannot start ${argv[0]}: the host is out of descriptors or processes`);
     [this.stdin, this.stdout, this.stderr, this.#control] = this.#child.stdio as unknown as [
       Writable,
       Readable,
@@ -61,12 +65,9 @@ export class ShimProcess {
     this.#control.setEncoding("utf8");
     this.#control.on("data", (text: string) => this.#hear(text, onEvent));
     // Its last lines may be read after it has exited, so the control socket's end is awaited too.
-    const exited = new Promise<void>((resolve) => {
-      this.#child.once("exit", () => resolve());
-      this.#child.once("error", () => resolve()); // It could not be started at all.
-    });
+    const exited = new Promise<void>((resolve) => this.#child.once("exit", () => resolve()));
     const silent = new Promise<void>((resolve) => this.#control.once("close", resolve));
-    this.gone = Promise.all([exited, silent]).then(() => onEvent({ kind: "gone" }));
+    this.gone = Promise.all([Promise.race([exited, failed]), silent]).then(() => onEvent({ kind: "gone" }));
   }
 
   tell(line: string): void {

@@ -56,6 +56,7 @@ static struct {
     pid_t command;    // the OCI runtime at work, or 0
     pid_t init;       // PID 1 of the container as the host sees it, or 0 once reaped
     bool told_end;    // `exited` or `failed` has been said
+    bool doomed;      // it has been killed: whatever is still on its way to starting must not start
     bool unwanted;    // the worker has released it, or is gone: remove it once it has ended
     bool has_report;  // the init has reported the program's end
     int report_status;
@@ -230,8 +231,10 @@ static pid_t read_pid_file(void) {
     return (pid_t)strtol(text, NULL, 10);
 }
 
-// SIGKILL to PID 1 ends everything in its PID namespace, at once. While the runtime is still creating, there is none.
+// SIGKILL to PID 1 ends everything in its PID namespace, at once. While the runtime is still creating there is none that is
+// known; should the runtime have finished already, on_command_ended() makes good for it.
 static void kill_container(void) {
+    box.doomed = true;
     if (box.init) kill(box.init, SIGKILL);
     else if (box.command && box.stage == CREATING) kill(box.command, SIGKILL);
 }
@@ -244,18 +247,33 @@ static void tell_exit(void) {
     else tell("exited signal %d", WTERMSIG(status));
 }
 
+// Still our child, alive or not yet reaped: only then is the pid its own.
+static bool is_our_child(pid_t pid) {
+    siginfo_t info;
+    return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+static void on_created(bool worked) {
+    box.init = worked ? read_pid_file() : 0;
+    if (!is_our_child(box.init)) {
+        box.init = 0;
+        box.stage = ENDED;
+        tell_failed("create", "the OCI runtime could not create the container");
+    } else if (box.doomed) {
+        box.stage = RUNNING;
+        tell_failed("create", "it was killed before it started");
+        kill_container();
+    } else {
+        tell("created");
+        start();
+    }
+}
+
 static void on_command_ended(int status) {
     bool worked = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     box.command = 0;
     if (box.stage == CREATING) {
-        if (!worked) {
-            tell_failed("create", "the OCI runtime could not create the container");
-            box.stage = ENDED;
-            return;
-        }
-        box.init = read_pid_file();
-        tell("created");
-        start();
+        on_created(worked);
     } else if (box.stage == CREATED && !worked) {
         tell_failed("start", "the OCI runtime could not start the container");
         kill_container();
@@ -370,8 +388,11 @@ static void run_loop(int signals) {
             (void)got; // It only tells that something ended; reap() asks what.
             reap();
         }
-        if (!abandoned && ((fds[1].revents && !hear()) || now_ms() >= box.deadline_ms)) {
+        bool is_late = now_ms() >= box.deadline_ms;
+        if (!abandoned && ((fds[1].revents && !hear()) || is_late)) {
             abandoned = box.unwanted = true;
+            // That we killed it is no end of the program's own.
+            if (is_late) tell_failed("deadline", "its deadline passed without being extended");
             kill_container();
         }
         if (box.unwanted && box.stage == ENDED) remove_container();

@@ -25,6 +25,13 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
     });
 
     describe("when a sandbox cannot be made", () => {
+      it("names a user whose id is outside the container's", async () => {
+        await expect(under.open({ user: "70000" })).rejects.toMatchObject({
+          reason: "invalid_field",
+          details: { field: "user" },
+        });
+      });
+
       it("names a user that the image does not have, and leaves nothing", async () => {
         await expect(under.open({ user: "nobody-here" })).rejects.toMatchObject({
           reason: "invalid_field",
@@ -181,9 +188,39 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         await sandbox.close();
       });
 
-      it("kills a sandbox whose deadline passes", async () => {
+      it("kills a sandbox whose deadline passes, and does not call that an end of the program's own", async () => {
         const sandbox = await under.open({ argv: ["sleep", "300"], deadlineMs: 1_000 });
-        expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal: "SIGKILL" });
+        await expect(sandbox.ended).rejects.toMatchObject({
+          reason: "host_unavailable",
+          details: { stage: "deadline" },
+        });
+        await sandbox.close();
+      });
+
+      it("starts nothing once the deadline has passed while it was being made", async () => {
+        for (const deadlineMs of [1, 10, 20, 30, 40, 50]) {
+          const opening = under.open({ argv: ["sh", "-c", "sleep 300"], deadlineMs });
+          const sandbox = await opening.catch(() => undefined);
+          if (sandbox) await expect(sandbox.ended).rejects.toMatchObject({ reason: "host_unavailable" });
+          await sandbox?.close();
+        }
+      });
+
+      it("can be extended before it has been made", async () => {
+        const { image } = under;
+        const spec = {
+          id: "guarded",
+          image,
+          argv: ["sh", "-c", "exit 6"],
+          env: [...image.config.env],
+          workdir: "/",
+          user: "",
+          hostname: "h",
+          limits: limits({}),
+          deadlineMs: 5,
+        };
+        const sandbox = await under.runtime.openSandbox(spec, AbortSignal.timeout(30_000), (extend) => extend(30_000));
+        expect((await sandbox.ended).process).toEqual({ kind: "exited", exitCode: 6 });
         await sandbox.close();
       });
 

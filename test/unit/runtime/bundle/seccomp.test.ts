@@ -67,6 +67,11 @@ describe("the seccomp filter", () => {
     expect(ruleOf(resolved, "clone3")).toEqual([{ names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: 38 }]);
   });
 
+  it("allows no socket that reaches past the network namespace: AF_ALG and AF_VSOCK", () => {
+    const args = ruleOf(resolved, "socket").map((rule) => rule.args?.map(({ op, value }) => `${op} ${value}`).join());
+    expect(args).toEqual(["SCMP_CMP_LT 38", "SCMP_CMP_EQ 39", "SCMP_CMP_GT 40"]);
+  });
+
   it("keeps the conditions on a call's arguments", () => {
     expect(ruleOf(resolved, "personality").every(({ args }) => args?.length === 1)).toBe(true);
   });
@@ -80,7 +85,7 @@ describe("the seccomp filter", () => {
         { names: ["c"], action: "SCMP_ACT_ALLOW", includes: { arches: ["arm64"] } },
       ],
     };
-    expect([...allowed(resolveSeccomp(profile, "x64", []))]).toEqual(["b", "clone"]);
-    expect([...allowed(resolveSeccomp(profile, "arm64", ["CAP_X"]))]).toEqual(["a", "c", "clone"]);
+    expect([...allowed(resolveSeccomp(profile, "x64", []))]).toEqual(["b", "clone", "socket"]);
+    expect([...allowed(resolveSeccomp(profile, "arm64", ["CAP_X"]))]).toEqual(["a", "c", "clone", "socket"]);
   });
 });

@@ -1,0 +1,56 @@
+// Writes docs/errors.md and docs/configuration.md from the tables that the code itself uses:
+//
+//   node docs/print-reference.ts
+//
+// A test holds the two pages to what is printed here.
+
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describeSettings } from "../core/config.ts";
+import { CODES, type ErrorReason, REASONS } from "../core/errors.ts";
+import { GATEWAY_SETTINGS } from "../gateway/config.ts";
+import { WORKER_SETTINGS } from "../worker/config.ts";
+
+/** The pages by their names in this folder. */
+export const PAGES: Readonly<Record<string, () => string>> = {
+  "errors.md": printErrors,
+  "configuration.md": printConfiguration,
+};
+
+function printErrors(): string {
+  const rows = (Object.keys(REASONS) as ErrorReason[])
+    .toSorted((a, b) => CODES.indexOf(REASONS[a].code) - CODES.indexOf(REASONS[b].code))
+    .map((reason) => `| <a id="${reason}"></a>\`${reason}\` | \`${REASONS[reason].code}\` | ${REASONS[reason].says} |`);
+  return page(
+    "Errors",
+    [
+      "What Mayfly could not do is answered as `application/problem+json` (RFC 9457). `code` decides what a program should do",
+      "about it and does not change; `reason` says exactly what happened, and is one of the rows below. How a run's own program",
+      "ended is never an error: that is the run's `outcome`. An outcome of the kind `rejected` carries one of these reasons too.",
+      "",
+      "`resource_exhausted` and `unavailable` are answered with `Retry-After`: the same request may succeed later.",
+    ],
+    ["| reason | code | what it means |", "|---|---|---|", ...rows],
+  );
+}
+
+function printConfiguration(): string {
+  return page(
+    "Configuration",
+    [
+      "Each process reads its settings from the environment, once, when it starts. It does not start with a value that it cannot",
+      "read or with a `MAYFLY_*` variable that it does not know, and then names every such variable in its log. Secrets are never",
+      "in the environment: a variable that ends in `_FILE` names the file that holds one.",
+    ],
+    ["## Gateway", "", describeSettings(GATEWAY_SETTINGS), "", "## Worker", "", describeSettings(WORKER_SETTINGS)],
+  );
+}
+
+function page(title: string, introduction: readonly string[], body: readonly string[]): string {
+  const origin = "<!-- Printed by docs/print-reference.ts; edit the tables in the code, then run it. -->";
+  return `${[`# ${title}`, "", origin, "", ...introduction, "", ...body].join("\n")}\n`;
+}
+
+if (import.meta.main) {
+  for (const [name, print] of Object.entries(PAGES)) writeFileSync(join(import.meta.dirname, name), print());
+}
