@@ -96,7 +96,8 @@ export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeW
   const redis = connectRedis(options.redisUrl);
   redis.on("error", () => {}); // Tests take Redis away; it comes back.
   await redis.connect();
-  const own = new RunStore(redis, 60_000);
+  const incarnation = newIncarnation();
+  const own = new RunStore(redis, 60_000, incarnation);
   const store = options.wrapStore?.(own) ?? own;
   const ledger = options.ledger ?? new Ledger({ ...ROOM, ...options.capacity });
   const claimed: RunRecord[] = [];
@@ -104,7 +105,6 @@ export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeW
     claimed.push(record);
     await behave(new FakeAttempt(record, store));
   };
-  const incarnation = newIncarnation();
   const consumer = new Consumer({ redis, pool, hostId, incarnation, ledger, store, log: SILENT, execute });
   await consumer.start();
   let stopping: Promise<void> | undefined;

@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { wallTime } from "../../core/clock.ts";
 import { channels, keys, QUEUE_PREFIX, queueName } from "../../core/keys.ts";
 import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
 import { type RunRequest, TRANSITIONS } from "../../core/run.ts";
@@ -26,6 +27,8 @@ let gateway: GatewayStore;
 /** Another gateway, that does the same at the same time. */
 let rival: GatewayStore;
 let worker: WorkerStore;
+/** Another life of the same worker. */
+let otherLife: WorkerStore;
 /** Runs whose end this gateway was told of, as often as it was told. */
 let told: string[];
 
@@ -37,7 +40,8 @@ beforeAll(async () => {
   subscriber = new Redis(server.url);
   await subscriber.subscribe(channels.gateway(WAITER));
   subscriber.on("message", (_, id: string) => told.push(id));
-  worker = new WorkerStore(redis, 60_000);
+  worker = new WorkerStore(redis, 60_000, "life-1");
+  otherLife = new WorkerStore(redis, 60_000, "life-2");
   rival = makeGateway();
 });
 
@@ -156,6 +160,40 @@ describe("whoever names an attempt that is not the present one", () => {
   });
 });
 
+describe("whoever is not the holder of the present attempt", () => {
+  test("is another life of the same worker, too, and holds nothing", async () => {
+    const held = await running();
+    await worker.append(held, "stdout", 0, Buffer.from("mine"));
+    const before = await redis.hgetall(keys.run(held.id));
+    expect(await otherLife.claim(held, "host-1")).toBeUndefined();
+    expect(await otherLife.started(held)).toBe(false);
+    expect(await otherLife.renew(held)).toBe("lost");
+    await otherLife.append(held, "stdout", 4, Buffer.from("theirs"));
+    await otherLife.release(held, "not mine to give up");
+    expect(await otherLife.finish(held, ended(1))).toBe(false);
+    expect(await redis.hgetall(keys.run(held.id))).toEqual(before);
+    expect(await redis.get(keys.output(held.id, "stdout"))).toBe("mine");
+    expect(await gateway.overdue()).toEqual([]);
+  });
+
+  test("may give up what an earlier life held, in its name", async () => {
+    const { id } = await running();
+    const [left] = await otherLife.heldBy("host-1");
+    expect(left).toEqual({ id, attempt: 1, holder: "life-1" });
+    if (left) await otherLife.release(left, "its worker was restarted", left.holder);
+    expect(await gateway.overdue()).toEqual([id]);
+  });
+});
+
+test("a claim and a start whose answers were lost may be asked for again, and answer and count the same", async () => {
+  const held = { id: await submit(), attempt: 1 };
+  const first = await worker.claim(held, "host-1");
+  expect(await worker.claim(held, "host-1")).toEqual(first);
+  expect([await worker.started(held), await worker.started(held)]).toEqual([true, true]);
+  expect(await worker.claim(held, "host-1")).toBeUndefined(); // Its program has started: it is not to be started again.
+  expect(await recordOf(held.id)).toMatchObject({ state: "running", startedAttempts: 1 });
+});
+
 describe("a run that waits too long", () => {
   test("has timed out by the queue's clock, its ticket is gone and its waiter is told", async () => {
     const id = await submit({ timeouts: { queue: "1m30s" } });
@@ -271,7 +309,7 @@ describe("a run whose host is lost", () => {
   test("is found by that host's next life, and by no other host", async () => {
     const { id } = await running();
     await submit();
-    expect(await worker.heldBy("host-1")).toEqual([{ id, attempt: 1 }]);
+    expect(await worker.heldBy("host-1")).toEqual([{ id, attempt: 1, holder: "life-1" }]);
     expect(await worker.heldBy("host-2")).toEqual([]);
   });
 });
@@ -334,15 +372,22 @@ describe("a cancellation", () => {
 });
 
 describe("output", () => {
-  test("that is sent twice is stored once, and what would leave a gap is not stored", async () => {
+  test("that is sent twice is stored once", async () => {
     const held = await running();
     for (let times = 0; times < 2; times++) await worker.append(held, "stdout", 0, Buffer.from("one"));
-    await worker.append(held, "stdout", 3, Buffer.from("two"));
-    await worker.append(held, "stdout", 0, Buffer.from("one"));
-    await worker.append(held, "stdout", 99, Buffer.from("gap"));
+    for (let times = 0; times < 2; times++) await worker.append(held, "stdout", 3, Buffer.from("two"));
     expect((await gateway.output(held.id, "stdout")).toString()).toBe("onetwo");
     expect((await gateway.output(held.id, "stdout", 3)).toString()).toBe("two");
     expect(await gateway.output(held.id, "stderr")).toHaveLength(0);
+  });
+
+  test("that would leave a gap is not stored, and its attempt cannot go on as if nothing were missing", async () => {
+    const held = await running();
+    await worker.append(held, "stdout", 0, Buffer.from("one"));
+    await expect(worker.append(held, "stdout", 99, Buffer.from("gap"))).rejects.toMatchObject({
+      reason: "host_unavailable",
+    });
+    expect((await gateway.output(held.id, "stdout")).toString()).toBe("one");
   });
 
   test("is bytes: what is no text comes back unchanged", async () => {
@@ -428,13 +473,30 @@ test("a host is listed while its record lives, and is no trouble when it is gone
     state: "ready",
     running: 0,
   } as const;
-  const moments = { startedAt: "1970-01-01T00:00:00Z", heartbeatAt: "1970-01-01T00:00:00Z" };
+  const moments = { startedAt: wallTime(), heartbeatAt: wallTime() };
   for (const id of ["a", "b"]) await worker.publishHost({ id, ...fixed, ...moments, capacity, free: capacity });
   expect((await gateway.hosts()).map(({ id }) => id)).toEqual(["a", "b"]);
   await redis.del(keys.host("a")); // As its time to live does.
   expect((await gateway.hosts()).map(({ id }) => id)).toEqual(["b"]);
   await worker.removeHost("b");
   expect(await gateway.hosts()).toEqual([]);
+});
+
+test("a host's record that is not understood is no reason to say nothing of the others", async () => {
+  await redis.zadd(keys.hosts, Date.now(), "newer");
+  await redis.set(keys.host("newer"), JSON.stringify({ id: "newer", shape: "of another version" }));
+  expect(await gateway.hosts()).toEqual([]);
+  expect(await worker.hostRecord("newer")).toBeUndefined();
+});
+
+test("hosts that were killed are forgotten by the beats of those that live", async () => {
+  const capacity = { cpus: 1, memoryBytes: 1, pids: 1, slots: 1 };
+  const fixed = { bootId: "1", incarnation: "1", pool: "default", version: "0", driver: "fake", running: 0 };
+  const beat = (id: string, at: string) =>
+    worker.publishHost({ id, ...fixed, state: "ready", capacity, free: capacity, startedAt: at, heartbeatAt: at });
+  await beat("killed", wallTime(Date.now() - 86_400_000));
+  await beat("alive", wallTime());
+  expect(await redis.zrange(keys.hosts, "0", "-1")).toEqual(["alive"]);
 });
 
 describe("on any walk through the commands, sensible or not,", () => {

@@ -33,6 +33,7 @@ const answer = (stdout: Buffer) => toRun(finished(stdout), { stdout, stderr: Buf
 test.each([
   ["a byte that begins nothing", Buffer.from([0x61, 0xff])],
   ["a character that was cut", Buffer.from("é").subarray(0, 1)],
+  ["control characters for the most part, which JSON would blow up", Buffer.alloc(1000, "\0a")],
   ["a surrogate", Buffer.from([0xed, 0xa0, 0x80])],
   ["an overlong form", Buffer.from([0xc0, 0x80])],
 ])("output with %s is sent in base 64, and nothing is replaced", (_, bytes) => {
@@ -41,7 +42,8 @@ test.each([
 
 test.each([
   ["nothing", ""],
-  ["a NUL", "a\0b"],
+  ["a NUL among other characters", `a${"b".repeat(100)}\0`],
+  ["colours and bells", `\x1b[31m${"error ".repeat(20)}\x07`],
   ["a byte order mark", "\ufeffa"],
   ["characters of four bytes", "🦟"],
 ])("output with %s is sent as text, unchanged", (_, text) => {

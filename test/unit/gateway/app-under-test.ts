@@ -26,7 +26,7 @@ export function makeApp({ keys = true }: { keys?: boolean } = {}): AppUnderTest 
   const redis = connectRedis(undefined); // Never told to connect.
   const store = new RunStore({ redis, maxQueued: 10, maxKept: 10, maxStdinBytes: 1024, retentionMs: 1000 });
   const signals = new Signals(connectSubscriber(undefined), "test");
-  const dispatcher = new Dispatcher({ store, signals, gatewayId: "test", maxWaiting: 10 });
+  const dispatcher = new Dispatcher({ store, signals, gatewayId: "test", maxWaiting: 10, pools: ["default"] });
   const findTenant = keys ? parseApiKeys(`acme ${createHash("sha256").update(KEY).digest("hex")}`) : undefined;
   const log: Record<string, unknown>[] = [];
   const write = (line: string) => void log.push(JSON.parse(line));

@@ -65,6 +65,12 @@ describe("a body that cannot be taken is refused", () => {
   });
 });
 
+test("a body with a thousand faults is not answered with a thousand", async () => {
+  const names = Array.from({ length: 300 }, (_, i) => [`a${i}`, 1]);
+  const { errors } = await problem("/v1/runs", posted({ image, ...Object.fromEntries(names) }));
+  expect(errors).toHaveLength(20);
+});
+
 describe("what is asked for wrongly is refused by name", () => {
   test.each([
     ["a run's id that is none", "GET", "/v1/runs/run_1", "id"],

@@ -32,7 +32,7 @@ function makeDispatcher(maxWaiting: number): Dispatcher {
     submit: async () => id,
     get: async () => record(state),
     watch: async () => state !== "finished",
-    snapshot: async () => ({ record: record(state), stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) }),
+    snapshot: async () => ({ record: record(state), stdout: Buffer.alloc(0), stderr: Buffer.alloc(0), more: false }),
   } as unknown as RunStore;
   const listen = (woken: () => void) => {
     wake = woken;
@@ -45,7 +45,7 @@ function makeDispatcher(maxWaiting: number): Dispatcher {
       return listen(woken);
     },
   } as unknown as Signals;
-  return new Dispatcher({ store, signals, gatewayId: "g", maxWaiting });
+  return new Dispatcher({ store, signals, gatewayId: "g", maxWaiting, pools: ["default", "gpu"] });
 }
 
 test("no more requests wait than may, also if they come at once", async () => {
@@ -106,6 +106,14 @@ test("a follower that is gone already is told nothing, and holds no place", asyn
   expect((await dispatcher.follow(id, "t", FROM, AbortSignal.abort()).next()).done).toBe(true);
   expect((await dispatcher.follow(id, "t", FROM, NEVER).next()).done).toBe(false);
 });
+
+test.each(["gp", "", "runs", "__proto__"])(
+  "a pool that nobody set up is refused, and has no keys made: %j",
+  async (pool) => {
+    const submitting = makeDispatcher(1).submit({ image: "a", pool }, "t", { waitMs: 0, signal: NEVER });
+    await expect(submitting).rejects.toMatchObject({ reason: "invalid_field", details: { field: "pool" } });
+  },
+);
 
 test("a request that does not wait is never refused for those that do", async () => {
   const dispatcher = makeDispatcher(1);

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
+import { type ErrorReason, MayflyError, REASONS } from "../../../core/errors.ts";
 import { PUBLIC_ROUTES } from "../../../gateway/middleware/authenticate.ts";
+import { toProblem } from "../../../gateway/problem.ts";
 import { makeApp } from "./app-under-test.ts";
 
 const { app, request } = makeApp();
@@ -108,6 +110,15 @@ test("/docs is one page of HTML without any script, and nothing in it is fetched
   expect(
     [...page.matchAll(/href="([^"]*)"/g)].map(([, target]) => target).filter((to) => /^\w+:|^\/\//.test(to ?? "")),
   ).toEqual([]);
+});
+
+test("/docs explains every reason where a problem's type points", async () => {
+  const page = await (await request("/docs")).text();
+  for (const reason of Object.keys(REASONS) as ErrorReason[]) {
+    const { type } = toProblem(new MayflyError(reason, ""));
+    expect(type).toBe(`/docs#${reason}`);
+    expect(page).toContain(`id="${reason}"`);
+  }
 });
 
 test("/docs shows every call and every shape, and its links lead somewhere", async () => {

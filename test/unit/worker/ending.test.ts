@@ -12,6 +12,13 @@ test("the first reason wins", () => {
   expect(ending.signal.reason).toEqual({ kind: "cancelled" });
 });
 
+test("a reason that comes after the program's own end does not count", () => {
+  const ending = new Ending();
+  ending.settle();
+  ending.because({ kind: "cancelled" });
+  expect([ending.reason, ending.signal.aborted]).toEqual([undefined, false]);
+});
+
 test("without a reason nothing is aborted", () => {
   const ending = new Ending();
   expect([ending.reason, ending.signal.aborted]).toEqual([undefined, false]);
