@@ -6,7 +6,8 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { monotonicMs } from "../core/clock.ts";
-import type { Run, RunRequest, RunState } from "../core/run.ts";
+import type { RunRequest } from "../core/request.ts";
+import type { Run, RunState } from "../core/run.ts";
 import { parseRun, parseRunPage, type RunPage } from "./answers.ts";
 import { unreachable } from "./client-error.ts";
 import { type FollowOptions, followRun } from "./follow.ts";
@@ -14,7 +15,8 @@ import { type ClientOptions, createSend, readJson, type Send } from "./http.ts";
 import { createPatience } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
 
-export type { Outcome, Receipt, Run, RunRequest, RunState } from "../core/run.ts";
+export type { RunRequest } from "../core/request.ts";
+export type { Outcome, Receipt, Run, RunState } from "../core/run.ts";
 export type { RunPage } from "./answers.ts";
 export { ClientError, type FieldProblem, isClientError } from "./client-error.ts";
 export type { FollowOptions } from "./follow.ts";

@@ -1,6 +1,6 @@
 // From the words of `mayfly run` to the request that the API takes. Pure but for the env files, which are handed in.
 
-import { RunRequest } from "../core/run.ts";
+import { RunRequest } from "../core/request.ts";
 import { DOCKER_SIZE_FORM, parseDockerSize } from "./docker-size.ts";
 import { type Env, readEnvironment } from "./environment.ts";
 import type { Flags } from "./flags.ts";

@@ -46,8 +46,8 @@ export const number = (variable: string, says: string, options: Options = {}) =>
 };
 
 export const bool = (variable: string, says: string, options: Options = {}) => {
-  const values: Record<string, boolean> = { true: true, "1": true, false: false, "0": false };
-  return setting(variable, says, "true, false, 1 or 0", (value) => values[value], options);
+  const values = new Map(Object.entries({ true: true, "1": true, false: false, "0": false }));
+  return setting(variable, says, "true, false, 1 or 0", (value) => values.get(value), options);
 };
 
 export const oneOf = <const T extends string>(
@@ -74,11 +74,26 @@ export const list = (variable: string, says: string, options: Options = {}) =>
   );
 
 /** A secret's file is read when the configuration is; its value is trimmed of the last line end. */
-export const secretFile = (variable: string, says: string) => ({
-  ...setting(variable, says, "the path of a readable file", readSecret, {}),
-  secret: true as const,
-  optional: true as const,
-});
+export const secretFile = (variable: string, says: string, content: { form?: string; pattern?: RegExp } = {}) => {
+  const { form = "that is not empty", pattern = /./ } = content;
+  const read = (path: string) => readSecret(path, pattern);
+  return {
+    ...setting(variable, says, `the path of a readable file ${form}`, read, {}),
+    secret: true as const,
+    optional: true as const,
+  };
+};
+
+/** A file with the URL of a Redis server: it holds a password. */
+export const redisUrlFile = (variable: string) =>
+  secretFile(
+    variable,
+    "A file with Redis' URL, such as redis://:password@127.0.0.1:6379/0. Without it, redis://127.0.0.1:6379/0.",
+    {
+      form: "with a URL of redis:// or rediss://",
+      pattern: /^rediss?:\/\/\S+$/,
+    },
+  );
 
 export const optional = <T>(of: Setting<T>): Setting<T> & { optional: true } => ({ ...of, optional: true });
 
@@ -133,9 +148,11 @@ function unknownVariables(env: NodeJS.ProcessEnv, known: readonly string[]): str
     .map((name) => `${name} is not a variable of Mayfly's`);
 }
 
-function readSecret(path: string): string | undefined {
+function readSecret(path: string, pattern: RegExp): string | undefined {
   try {
-    return readFileSync(path, "utf8").replace(/\r?\n$/, "");
+    const secret = readFileSync(path, "utf8").replace(/\r?\n$/, "");
+    // An empty secret is a mistake, and never "no secret".
+    return pattern.test(secret) ? secret : undefined;
   } catch {
     return undefined; // The problem list names the variable and the path; the errno adds nothing to that.
   }

@@ -38,3 +38,32 @@ export const channels = {
   /** About a run: there is more of its stdin. The message is empty. */
   input: (id: string) => `${TAG}:input:${id}`,
 } as const;
+
+/** The keys of each script of transitions.ts, in its order. */
+export const transitionKeys = {
+  submit: (id: string, tenant: string) => [
+    keys.run(id),
+    keys.waiters(id),
+    keys.deadlines,
+    keys.queued,
+    keys.index(tenant),
+    keys.stdin(id),
+  ],
+  claim: (id: string) => [keys.run(id), keys.deadlines, keys.queued],
+  started: (id: string) => [keys.run(id), keys.deadlines],
+  renew: (id: string) => [keys.run(id), keys.deadlines],
+  release: (id: string) => [keys.run(id), keys.deadlines],
+  finish: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
+  cancel: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
+  overdue: (id: string) => [
+    keys.run(id),
+    keys.waiters(id),
+    keys.deadlines,
+    keys.queued,
+    keys.output(id, "stdout"),
+    keys.output(id, "stderr"),
+  ],
+  append: (id: string, stream: "stdout" | "stderr") => [keys.run(id), keys.output(id, stream)],
+  feed: (id: string) => [keys.run(id), keys.stdin(id)],
+  watch: (id: string) => [keys.run(id), keys.waiters(id)],
+} as const;

@@ -1,7 +1,8 @@
 // The record of a run: the one truth about it, a hash in Redis. Strings in, typed values out; what cannot be read is a bug.
 
 import { z } from "zod";
-import { Outcome, Receipt, RunRequest, RunState, StreamFacts } from "./run.ts";
+import { RunRequest } from "./request.ts";
+import { Outcome, Receipt, RunState, StreamFacts } from "./run.ts";
 
 const flag = z.enum(["0", "1"]).transform((value) => value === "1");
 const epochMs = z.coerce.number().int();

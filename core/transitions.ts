@@ -12,7 +12,7 @@
 // Time is always Redis' own (`TIME`), so the clocks of hosts may be wrong by minutes.
 
 import { createHash } from "node:crypto";
-import { channels, keys } from "./keys.ts";
+import { channels } from "./keys.ts";
 
 /** A script. Its keys are built by `transitionKeys`; callers pass ARGV in the order that the comment above it gives. */
 export interface Transition {
@@ -273,35 +273,6 @@ export const transitions = {
   append,
   feed,
   watch,
-} as const;
-
-/** The keys of each script, in its order. */
-export const transitionKeys = {
-  submit: (id: string, tenant: string) => [
-    keys.run(id),
-    keys.waiters(id),
-    keys.deadlines,
-    keys.queued,
-    keys.index(tenant),
-    keys.stdin(id),
-  ],
-  claim: (id: string) => [keys.run(id), keys.deadlines, keys.queued],
-  started: (id: string) => [keys.run(id), keys.deadlines],
-  renew: (id: string) => [keys.run(id), keys.deadlines],
-  release: (id: string) => [keys.run(id), keys.deadlines],
-  finish: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
-  cancel: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
-  overdue: (id: string) => [
-    keys.run(id),
-    keys.waiters(id),
-    keys.deadlines,
-    keys.queued,
-    keys.output(id, "stdout"),
-    keys.output(id, "stderr"),
-  ],
-  append: (id: string, stream: "stdout" | "stderr") => [keys.run(id), keys.output(id, stream)],
-  feed: (id: string) => [keys.run(id), keys.stdin(id)],
-  watch: (id: string) => [keys.run(id), keys.waiters(id)],
 } as const;
 
 function define(body: string): Transition {

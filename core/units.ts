@@ -30,12 +30,15 @@ export function parseDuration(text: string): number | undefined {
   );
 }
 
-/** Whole bytes of `"256MiB"` or `"1.5GB"`; undefined if it is not one. */
+/** Whole bytes of `"256MiB"` or `"1.5GB"`; undefined if it is not one. Exact: the fraction is never a binary one. */
 export function parseSize(text: string): number | undefined {
-  const match = /^(\d{1,15}(?:\.\d{1,6})?)(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$/.exec(text);
+  const match = /^(\d{1,15})(?:\.(\d{1,6}))?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$/.exec(text);
   if (!match) return undefined;
-  const bytes = Number(match[1]) * SIZE_BYTES[match[2] as keyof typeof SIZE_BYTES];
-  return Number.isSafeInteger(bytes) ? bytes : undefined;
+  const [, whole = "", fraction = "", unit = ""] = match;
+  const scale = 10n ** BigInt(fraction.length);
+  const scaled = BigInt(whole + fraction) * BigInt(SIZE_BYTES[unit as keyof typeof SIZE_BYTES]);
+  const bytes = Number(scaled / scale);
+  return scaled % scale === 0n && Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
 /** The shortest exact form: 90_000 → "1m30s". */

@@ -17,6 +17,8 @@ export function parseApiKeys(text: string): FindTenant {
     if (line.trim() === "" || line.startsWith("#")) continue;
     const match = /^([a-z0-9][a-z0-9_-]{0,62})\s+([0-9a-f]{64})\s*$/.exec(line);
     if (!match?.[1] || !match[2]) throw invalid(`line ${index + 1} is not TENANT SHA256, in lower case`);
+    if ((tenants.get(match[2]) ?? match[1]) !== match[1])
+      throw invalid(`line ${index + 1} has a key of another tenant's`);
     tenants.set(match[2], match[1]);
   }
   if (tenants.size === 0) throw invalid("it has no key");

@@ -2,6 +2,7 @@
 // `app.request` with a store of its own.
 
 import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { requestId } from "hono/request-id";
@@ -15,7 +16,7 @@ import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { requireJson } from "./middleware/require-json.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
-import { type FieldError, problemResponse, toProblem } from "./problem.ts";
+import { answerProblem, type FieldError, toProblem } from "./problem.ts";
 import { registerDocs } from "./routes/docs.ts";
 import { registerEvents } from "./routes/events.ts";
 import { registerHealth } from "./routes/health.ts";
@@ -33,15 +34,15 @@ const DESCRIPTION = "Runs containers on demand: one call, one fresh container, e
 
 export function createApp({ dispatcher, findTenant, maxBodyBytes, log }: AppOptions): OpenAPIHono<GatewayEnv> {
   const app = new OpenAPIHono<GatewayEnv>({
-    defaultHook: (result) => {
-      if (!result.success) return invalid(result.error);
+    defaultHook: (result, c) => {
+      if (!result.success) return invalid(c, result.error);
     },
   });
   app.use(requestId());
   app.use(wideEvent(log));
   app.use(findTenant ? authenticate(findTenant) : trustLoopback());
   app.use(requireJson("/v1/runs"));
-  app.use(bodyLimit({ maxSize: maxBodyBytes, onError: () => problemResponse(toProblem(tooLarge(maxBodyBytes))) }));
+  app.use(bodyLimit({ maxSize: maxBodyBytes, onError: (c) => answerProblem(c, toProblem(tooLarge(maxBodyBytes))) }));
 
   registerRuns(app, dispatcher);
   registerEvents(app, dispatcher, log);
@@ -55,14 +56,16 @@ export function createApp({ dispatcher, findTenant, maxBodyBytes, log }: AppOpti
     });
   registerDocs(app, document);
 
-  app.notFound((c) =>
-    problemResponse(toProblem(new MayflyError("route_not_found", `there is no ${c.req.method} ${c.req.path}`))),
-  );
+  app.notFound((c) => {
+    const error = new MayflyError("route_not_found", `there is no ${c.req.method} ${c.req.path}`);
+    return answerProblem(c, toProblem(error));
+  });
   app.onError((thrown, c) => {
     const error = asMayflyError(thrown);
     if (error.code === "internal") log.error("request.failed", { id: c.get("requestId"), error, stack: thrown.stack });
     const field = error.details.field;
-    return problemResponse(
+    return answerProblem(
+      c,
       toProblem(error, typeof field === "string" ? [{ field, message: error.message }] : undefined),
     );
   });
@@ -80,10 +83,10 @@ function tooLarge(limit: number): MayflyError {
   return new MayflyError("body_too_large", `the body is more than ${limit} bytes`, { details: { limit } });
 }
 
-function invalid(error: ZodError): Response {
+function invalid(c: Context, error: ZodError): Response {
   const errors = fieldErrors(error);
   const detail = errors.map(({ field, message }) => `${field} ${message}`).join("; ");
-  return problemResponse(toProblem(new MayflyError("invalid_field", detail), errors));
+  return answerProblem(c, toProblem(new MayflyError("invalid_field", detail), errors));
 }
 
 /** So many are told at once; a body that has more is told the rest the next time. */

@@ -1,6 +1,6 @@
 // Every setting of the gateway. `docs/configuration.md` is printed from this table and held to it by a test.
 
-import { type Config, count, duration, list, secretFile, size, text } from "../core/config.ts";
+import { type Config, count, duration, list, redisUrlFile, secretFile, size, text } from "../core/config.ts";
 
 export const GATEWAY_SETTINGS = {
   listenHost: text("MAYFLY_LISTEN_HOST", "The address to listen on. Other than a loopback address only with keys.", {
@@ -10,10 +10,7 @@ export const GATEWAY_SETTINGS = {
     fallback: "8080",
     max: 65_535,
   }),
-  redisUrl: secretFile(
-    "MAYFLY_REDIS_URL_FILE",
-    "A file with Redis' URL, such as redis://:password@127.0.0.1:6379/0. Without it, redis://127.0.0.1:6379/0.",
-  ),
+  redisUrl: redisUrlFile("MAYFLY_REDIS_URL_FILE"),
   apiKeys: secretFile(
     "MAYFLY_API_KEYS_FILE",
     "A file of API keys: a line each, `TENANT SHA256`, the key's SHA-256 in hex. Without it every caller is tenant `default`, on loopback only.",

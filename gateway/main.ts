@@ -1,5 +1,6 @@
 // The gateway's process: configuration in, an HTTP server out. Ordered start, bounded stop.
 
+import { once } from "node:events";
 import type { Server } from "node:http";
 import { isIP } from "node:net";
 import { serve } from "@hono/node-server";
@@ -21,6 +22,7 @@ import { dropPrivileges } from "./privileges.ts";
 const STOP_MS = 5_000;
 
 const log = createLog({ process: "gateway" }, (line) => process.stdout.write(line));
+process.stdout.on("error", () => {}); // Whoever read the log has gone; the work goes on.
 
 try {
   await main(readConfig(GATEWAY_SETTINGS, process.env));
@@ -62,6 +64,24 @@ async function main(config: GatewayConfig): Promise<void> {
   const server = await listen(app.fetch, config);
   const user = dropPrivileges(config.user);
   reaper.start();
+  let stopping = false;
+  const stop = async (signal: string) => {
+    if (stopping) return;
+    stopping = true;
+    log.info("gateway.stopping", { signal });
+    const closed = once(server, "close");
+    server.close();
+    server.closeIdleConnections();
+    // Who still waits then is answered with the run as it is, and can ask another gateway.
+    setTimeout(() => dispatcher.leave(), STOP_MS).unref();
+    setTimeout(() => server.closeAllConnections(), STOP_MS + 1_000).unref();
+    await Promise.all([closed, reaper.close()]);
+    redis.disconnect();
+    subscriber.disconnect();
+    log.info("gateway.stopped");
+    process.exit(0);
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
   const { address, family, port } = server.address() as { address: string; family: string; port: number };
   log.info("gateway.listening", {
     url: `http://${family === "IPv6" ? `[${address}]` : address}:${port}`,
@@ -72,23 +92,6 @@ async function main(config: GatewayConfig): Promise<void> {
     log.warn("gateway.open", {
       message: "there are no API keys: everybody on this machine may run containers (MAYFLY_API_KEYS_FILE)",
     });
-
-  let stopping = false;
-  const stop = async (signal: string) => {
-    if (stopping) return;
-    stopping = true;
-    log.info("gateway.stopping", { signal });
-    server.close();
-    server.closeIdleConnections();
-    setTimeout(() => server.closeAllConnections(), STOP_MS).unref();
-    await reaper.close();
-    await new Promise((resolve) => (server.listening ? server.once("close", resolve) : resolve(undefined)));
-    redis.disconnect();
-    subscriber.disconnect();
-    log.info("gateway.stopped");
-    process.exit(0);
-  };
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
 }
 
 function listen(fetch: Parameters<typeof serve>[0]["fetch"], config: GatewayConfig): Promise<Server> {

@@ -1,7 +1,7 @@
 // The Prefer header (RFC 7240): how long the caller would wait for a run to finish.
 
 import { MayflyError } from "../core/errors.ts";
-import { BOUNDS } from "../core/run.ts";
+import { BOUNDS } from "../core/request.ts";
 
 /** Seconds of `respond-async, wait=30`; 0 if nothing is said of waiting. A wait over the bound is refused, not shortened. */
 export function parseWait(prefer: string | undefined): number {

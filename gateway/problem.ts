@@ -1,5 +1,7 @@
 // The one place where what Mayfly could not do becomes an HTTP answer (RFC 9457, application/problem+json).
 
+import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ErrorCode, ErrorReason, MayflyError } from "../core/errors.ts";
 import { REASONS } from "../core/errors.ts";
 
@@ -55,9 +57,10 @@ export function toProblem(error: MayflyError, errors?: readonly FieldError[]): P
   };
 }
 
-export function problemResponse(problem: Problem): Response {
-  const headers = new Headers({ "content-type": "application/problem+json" });
-  if (problem.status === 429 || problem.status === 503) headers.set("retry-after", String(RETRY_AFTER_SECONDS));
-  if (problem.status === 401) headers.set("www-authenticate", 'Bearer realm="mayfly"');
-  return new Response(JSON.stringify(problem), { status: problem.status, headers });
+/** Through the context, so that what the middleware has put into the answer's head stays there. */
+export function answerProblem(c: Context, problem: Problem): Response {
+  c.header("content-type", "application/problem+json");
+  if (problem.status === 429 || problem.status === 503) c.header("retry-after", String(RETRY_AFTER_SECONDS));
+  if (problem.status === 401) c.header("www-authenticate", 'Bearer realm="mayfly"');
+  return c.body(JSON.stringify(problem), problem.status as ContentfulStatusCode);
 }

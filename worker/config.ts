@@ -1,6 +1,17 @@
 // Every setting of the worker. `docs/configuration.md` is printed from this table and held to it by a test.
 
-import { type Config, count, duration, list, number, optional, secretFile, size, text } from "../core/config.ts";
+import {
+  type Config,
+  count,
+  duration,
+  list,
+  number,
+  optional,
+  redisUrlFile,
+  secretFile,
+  size,
+  text,
+} from "../core/config.ts";
 
 export const WORKER_SETTINGS = {
   stateDir: text("MAYFLY_STATE_DIR", "The directory for images and sandboxes; one worker's alone.", {
@@ -11,10 +22,7 @@ export const WORKER_SETTINGS = {
     "An empty directory that every user may enter: a mount point, used in each sandbox's own mount namespace. Workers may share it.",
     { fallback: "/run/mayfly" },
   ),
-  redisUrl: secretFile(
-    "MAYFLY_REDIS_URL_FILE",
-    "A file with Redis' URL, such as redis://:password@127.0.0.1:6379/0. Without it, redis://127.0.0.1:6379/0.",
-  ),
+  redisUrl: redisUrlFile("MAYFLY_REDIS_URL_FILE"),
   hostId: optional(
     text(
       "MAYFLY_HOST_ID",

@@ -100,8 +100,9 @@ export class Consumer {
     const share = ledger.take(ticket.data.demand);
     if (share) return this.#claim(job, ticket.data, share);
     // First come, first served: this host takes nothing smaller before it, and other hosts may have it.
+    const vacancy = this.#vacancy(); // Room that is made while the ticket goes back counts, too.
     await this.#handBack(job);
-    await this.#vacancy();
+    await vacancy;
   }
 
   async #claim(job: Job, ticket: Ticket, share: Share): Promise<void> {

@@ -3,7 +3,8 @@
 import { roundMs, Stopwatch } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { RunRecord } from "../core/record.ts";
-import { planRun, type Receipt, type RunPlan, type StreamFacts } from "../core/run.ts";
+import { planRun, type RunPlan } from "../core/request.ts";
+import type { Receipt, StreamFacts } from "../core/run.ts";
 import { Scope } from "../core/scope.ts";
 import type { Runtime, Sandbox, SandboxEnd } from "../runtime/index.ts";
 import { Ending } from "./ending.ts";

@@ -27,7 +27,7 @@ export async function feedInput(stdin: Writable, source: InputSource, signal: Ab
     for (let offset = 0; !signal.aborted && !stdin.destroyed; ) {
       const { bytes, complete } = await source.read(offset, PIECE_BYTES);
       offset += bytes.length;
-      if (bytes.length > 0) await write(stdin, bytes);
+      if (bytes.length > 0) await write(stdin, bytes, signal);
       if (complete) break;
       if (bytes.length === 0) await bell.wait();
     }
@@ -38,10 +38,14 @@ export async function feedInput(stdin: Writable, source: InputSource, signal: Ab
   }
 }
 
-async function write(stdin: Writable, bytes: Buffer): Promise<void> {
-  if (stdin.destroyed || stdin.write(bytes)) return;
+/** Resolves when there is room for more, or nobody wants it any more. */
+async function write(stdin: Writable, bytes: Buffer, signal: AbortSignal): Promise<void> {
+  if (stdin.destroyed || signal.aborted || stdin.write(bytes)) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  stdin.once("drain", resolve).once("close", resolve);
+  const go = () => resolve();
+  stdin.once("drain", go).once("close", go);
+  signal.addEventListener("abort", go, { once: true });
   await promise;
-  stdin.off("drain", resolve).off("close", resolve);
+  stdin.off("drain", go).off("close", go);
+  signal.removeEventListener("abort", go);
 }

@@ -28,6 +28,7 @@ const MEMORY_SHARE = 0.8;
 const STOP_MS = 15_000;
 
 const log = createLog({ process: "worker" }, (line) => process.stdout.write(line));
+process.stdout.on("error", () => {}); // Whoever read the log has gone; the work goes on.
 
 try {
   await main(readConfig(WORKER_SETTINGS, process.env));
@@ -62,8 +63,6 @@ async function main(config: WorkerConfig): Promise<void> {
   await messages.onCancel(hostId, (runId) => executor.cancel(runId));
   await heartbeat.start();
   await consumer.start();
-  log.info("worker.ready", { host: hostId, pool: config.pool, driver: runtime.driver, capacity: ledger.capacity });
-
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return executor.abandonAll(); // Asked twice: at once.
@@ -87,6 +86,7 @@ async function main(config: WorkerConfig): Promise<void> {
       process.exit(1);
     });
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stopOrFail(signal));
+  log.info("worker.ready", { host: hostId, pool: config.pool, driver: runtime.driver, capacity: ledger.capacity });
 }
 
 function capacityOf(config: WorkerConfig): Capacity {

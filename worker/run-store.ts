@@ -3,10 +3,10 @@
 import { Redis } from "ioredis";
 import { MayflyError } from "../core/errors.ts";
 import { HOST_TTL_MS, type HostRecord, HostRecord as HostRecordSchema } from "../core/host.ts";
-import { channels, keys } from "../core/keys.ts";
+import { channels, keys, transitionKeys } from "../core/keys.ts";
 import { parseFlatRecord, type RunRecord } from "../core/record.ts";
 import type { Outcome, Receipt, StreamFacts } from "../core/run.ts";
-import { LEASE_MS, runTransition, transitionKeys, transitions } from "../core/transitions.ts";
+import { LEASE_MS, runTransition, transitions } from "../core/transitions.ts";
 
 /** One attempt of one run: who names it holds it, or is told that it does not. */
 export interface Attempt {

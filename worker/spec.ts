@@ -2,7 +2,7 @@
 
 import { MayflyError } from "../core/errors.ts";
 import type { RunRecord } from "../core/record.ts";
-import type { RunPlan } from "../core/run.ts";
+import type { RunPlan } from "../core/request.ts";
 import type { Image, SandboxSpec } from "../runtime/index.ts";
 
 /** As Docker does it: an entrypoint of the request's drops the image's command as well. */

@@ -3,7 +3,7 @@
 import { Bell } from "../../core/bell.ts";
 import { MayflyError } from "../../core/errors.ts";
 import type { RunRecord } from "../../core/record.ts";
-import { DEFAULT_POOL, type RunRequest } from "../../core/run.ts";
+import { DEFAULT_POOL, type RunRequest } from "../../core/request.ts";
 import type { RunStore } from "./run-store.ts";
 import type { Signals } from "./signals.ts";
 
@@ -14,6 +14,12 @@ export interface DispatcherOptions {
   readonly maxWaiting: number;
   /** Names that a run's `pool` may have: each has keys in Redis of its own, so callers may not make them up. */
   readonly pools: readonly string[];
+}
+
+/** How long to wait at most, and a signal that ends the wait before: the caller has gone. */
+export interface Wait {
+  readonly waitMs: number;
+  readonly signal: AbortSignal;
 }
 
 /** Where a follower is: the attempt, and how many bytes of each stream it has. */
@@ -31,6 +37,7 @@ export type RunEvent =
 export class Dispatcher {
   readonly store: RunStore;
   readonly #options: DispatcherOptions;
+  readonly #leaving = new AbortController();
   #waiting = 0;
 
   constructor(options: DispatcherOptions) {
@@ -39,26 +46,26 @@ export class Dispatcher {
   }
 
   /** Accepts a run. With `waitMs` over 0 the answer comes when it has finished, or when the wait is over. */
-  async submit(
-    request: RunRequest,
-    tenant: string,
-    options: { waitMs: number; signal: AbortSignal },
-  ): Promise<RunRecord> {
+  async submit(request: RunRequest, tenant: string, wait: Wait): Promise<RunRecord> {
     const { store, gatewayId, pools } = this.#options;
     const pool = request.pool ?? DEFAULT_POOL;
     if (!pools.includes(pool)) throw unknownPool(pool);
-    const waiter = options.waitMs > 0 ? gatewayId : undefined;
-    if (waiter) this.#admitWaiter();
-    const id = await store.submit({ request, tenant, waiter });
-    return this.#settle(id, tenant, options);
+    if (wait.waitMs === 0) return this.get(await store.submit({ request, tenant, waiter: undefined }), tenant);
+    return this.#waitingRoom(async () => {
+      const id = await store.submit({ request, tenant, waiter: gatewayId });
+      await this.#untilFinished(id, tenant, wait);
+      return this.get(id, tenant);
+    });
   }
 
   /** The run, once it has finished or the wait is over. Throws `run_not_found`. */
-  async await(id: string, tenant: string, options: { waitMs: number; signal: AbortSignal }): Promise<RunRecord> {
+  async await(id: string, tenant: string, wait: Wait): Promise<RunRecord> {
     const record = await this.get(id, tenant);
-    if (options.waitMs === 0 || record.state === "finished") return record;
-    this.#admitWaiter();
-    return this.#settle(id, tenant, options);
+    if (wait.waitMs === 0 || record.state === "finished") return record;
+    return this.#waitingRoom(async () => {
+      await this.#untilFinished(id, tenant, wait);
+      return this.get(id, tenant);
+    });
   }
 
   async get(id: string, tenant: string): Promise<RunRecord> {
@@ -67,22 +74,17 @@ export class Dispatcher {
     return record;
   }
 
-  /** Waits for as long as it may, then reads the record, whatever woke it. */
-  async #settle(
-    id: string,
-    tenant: string,
-    { waitMs, signal }: { waitMs: number; signal: AbortSignal },
-  ): Promise<RunRecord> {
-    if (waitMs > 0) await this.#untilFinished(id, tenant, AbortSignal.any([signal, AbortSignal.timeout(waitMs)]));
-    return this.get(id, tenant);
+  /** Ends every wait that is under way: whoever waits is answered with the run as it is. */
+  leave(): void {
+    this.#leaving.abort();
   }
 
-  async #untilFinished(id: string, tenant: string, over: AbortSignal): Promise<void> {
+  async #untilFinished(id: string, tenant: string, { waitMs, signal }: Wait): Promise<void> {
     const { store, signals, gatewayId } = this.#options;
+    const over = AbortSignal.any([signal, this.#leaving.signal, AbortSignal.timeout(waitMs)]);
     const bell = new Bell();
     const silence = ringOnAbort(bell, over);
     const unlisten = signals.onFinished(id, () => bell.ring());
-    this.#waiting++;
     try {
       while (!over.aborted) {
         // Listening first, then asking: a run that finishes in between is not missed. Redis may be away for a while, and
@@ -94,7 +96,6 @@ export class Dispatcher {
         if (record?.state === "finished") return;
       }
     } finally {
-      this.#waiting--;
       unlisten();
       silence();
     }
@@ -102,17 +103,16 @@ export class Dispatcher {
 
   /**
    * What happens to the run from `from` on, to its end. Ends early, without an error, if `signal` aborts.
-   * Throws `too_many_waiters` at once, not when the first event is asked for.
+   * Throws `too_many_waiters` at once, not when the first event is asked for; so what it returns must be iterated.
    */
   follow(id: string, tenant: string, from: Position, signal: AbortSignal): AsyncGenerator<RunEvent> {
-    this.#admitWaiter();
-    return this.#follow(id, tenant, from, signal);
+    const leaveRoom = this.#enterRoom();
+    return this.#follow({ id, tenant, from, signal: AbortSignal.any([signal, this.#leaving.signal]), leaveRoom });
   }
 
-  async *#follow(id: string, tenant: string, from: Position, signal: AbortSignal): AsyncGenerator<RunEvent> {
+  async *#follow({ id, tenant, from, signal, leaveRoom }: Following): AsyncGenerator<RunEvent> {
     const bell = new Bell();
     const silence = ringOnAbort(bell, signal);
-    this.#waiting++;
     let unlisten = () => {};
     try {
       unlisten = await this.#options.signals.onChanged(id, () => bell.ring());
@@ -137,7 +137,7 @@ export class Dispatcher {
         await bell.wait();
       }
     } finally {
-      this.#waiting--;
+      leaveRoom();
       unlisten();
       silence();
     }
@@ -149,13 +149,33 @@ export class Dispatcher {
     return snapshot;
   }
 
-  #admitWaiter(): void {
-    const limit = this.#options.maxWaiting;
-    if (this.#waiting < limit) return;
-    throw new MayflyError("too_many_waiters", `this gateway holds ${limit} waiting requests already`, {
-      details: { limit },
-    });
+  async #waitingRoom<T>(work: () => Promise<T>): Promise<T> {
+    const leaveRoom = this.#enterRoom();
+    try {
+      return await work();
+    } finally {
+      leaveRoom();
+    }
   }
+
+  /** Returns the way out. */
+  #enterRoom(): () => void {
+    const limit = this.#options.maxWaiting;
+    if (this.#waiting >= limit) {
+      const message = `this gateway holds ${limit} waiting requests already`;
+      throw new MayflyError("too_many_waiters", message, { details: { limit } });
+    }
+    this.#waiting++;
+    return () => void this.#waiting--;
+  }
+}
+
+interface Following {
+  readonly id: string;
+  readonly tenant: string;
+  readonly from: Position;
+  readonly signal: AbortSignal;
+  readonly leaveRoom: () => void;
 }
 
 function unknownPool(pool: string): MayflyError {

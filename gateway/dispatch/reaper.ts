@@ -39,14 +39,15 @@ export class Reaper {
 
   async #sweep(): Promise<void> {
     for (const id of await this.#store.overdue()) {
-      const answer = await this.#store.settleOverdue(id);
-      if (answer !== "not yet") this.#log.warn("run.overdue", { run: id, answer });
+      // One that cannot be settled does not keep the others waiting.
+      const answer = await this.#store.settleOverdue(id).catch((error) => this.#report(error, id));
+      if (answer === "finished" || answer === "requeued") this.#log.warn("run.overdue", { run: id, answer });
     }
   }
 
   /** Redis away is told by whoever is asked for something; once a second from here would only be noise. */
-  #report(error: unknown): void {
+  #report(error: unknown, run?: string): void {
     if (isMayflyError(error) && error.reason === "queue_unavailable") return;
-    this.#log.error("reaper.failed", { error });
+    this.#log.error("reaper.failed", { run, error });
   }
 }

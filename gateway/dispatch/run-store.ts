@@ -3,11 +3,12 @@
 import type { ChainableCommander, Redis } from "ioredis";
 import { MayflyError } from "../../core/errors.ts";
 import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host.ts";
-import { newRunId } from "../../core/ids.ts";
-import { channels, keys } from "../../core/keys.ts";
-import { parseRecord, type RunRecord } from "../../core/record.ts";
-import { type Outcome, planRun, type RunRequest } from "../../core/run.ts";
-import { runTransition, transitionKeys, transitions } from "../../core/transitions.ts";
+import { newIncarnation, newRunId } from "../../core/ids.ts";
+import { channels, keys, transitionKeys } from "../../core/keys.ts";
+import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
+import { planRun, type RunRequest } from "../../core/request.ts";
+import type { Outcome } from "../../core/run.ts";
+import { runTransition, transitions } from "../../core/transitions.ts";
 import { formatDuration } from "../../core/units.ts";
 import { onRedis } from "./redis.ts";
 import { Tickets, ticketOf } from "./tickets.ts";
@@ -59,7 +60,7 @@ export class RunStore {
       const script = [transitions.submit.lua, names.length, ...names, ...args] as const;
       const answer = await this.tickets.addWith(script, ticketOf(id, 1, plan), plan);
       if (answer === "ok") return id;
-      await this.tickets.remove(id, 1, plan.pool);
+      await this.tickets.remove(ticketId({ run: id, attempt: 1 }), plan.pool);
       throw queueFull(maxQueued);
     });
   }
@@ -145,7 +146,7 @@ export class RunStore {
       JSON.stringify(outcome),
       this.#options.retentionMs,
     ])) as [string, string | null];
-    if (answer === "finished") await this.tickets.remove(record.id, record.attempt, planRun(record.request).pool);
+    if (answer === "finished") await this.tickets.remove(firstTicket(record), planRun(record.request).pool);
     if (answer === "requested" && host)
       await this.#onRedis((redis) => redis.publish(channels.host(host), `cancel ${record.id}`));
   }
@@ -186,17 +187,18 @@ export class RunStore {
     ];
     if (!record || !plan || record.state === "queued") {
       const [answer] = (await this.#transition("overdue", names, args)) as ["not yet" | "finished" | "requeued"];
-      if (record && plan && answer === "finished") await this.tickets.remove(id, record.attempt, plan.pool);
+      if (record && plan && answer === "finished") await this.tickets.remove(firstTicket(record), plan.pool);
       return answer;
     }
     return this.#onRedis(async () => {
       const next = record.attempt + 1;
       const script = [transitions.overdue.lua, names.length, ...names, ...args] as const;
-      const [answer] = (await this.tickets.addWith(script, ticketOf(id, next, plan), plan)) as [
+      // Another gateway may be settling the same run: a ticket of that one's and this one's must not stand in for each other.
+      const ticket = `${ticketId({ run: id, attempt: next })}-${newIncarnation()}`;
+      const [answer] = (await this.tickets.addWith(script, ticketOf(id, next, plan), plan, ticket)) as [
         "not yet" | "finished" | "requeued",
       ];
-      // "not yet" may mean that another gateway was first, and then the ticket is a good one.
-      if (answer === "finished") await this.tickets.remove(id, next, plan.pool);
+      if (answer !== "requeued") await this.tickets.remove(ticket, plan.pool);
       return answer;
     });
   }
@@ -228,6 +230,11 @@ export class RunStore {
   #onRedis<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     return onRedis(this.#options.redis, () => work(this.#options.redis));
   }
+}
+
+/** Of a run that waits for its first attempt. A later ticket is left to whoever takes it and finds nothing to claim. */
+function firstTicket({ id }: RunRecord): string {
+  return ticketId({ run: id, attempt: 1 });
 }
 
 function overdueOutcomes(record: RunRecord | undefined): string[] {

@@ -10,6 +10,7 @@ export class Signals {
   readonly #subscriber: Redis;
   readonly #gateway: string;
   readonly #wakes = new Map<string, Set<Wake>>();
+  readonly #joined = new Map<string, Promise<unknown>>();
 
   constructor(subscriber: Redis, gatewayId: string) {
     this.#subscriber = subscriber;
@@ -31,11 +32,29 @@ export class Signals {
   async onChanged(runId: string, wake: Wake): Promise<() => void> {
     const channel = channels.changed(runId);
     const remove = this.#add(channel, wake);
-    if (this.#wakes.get(channel)?.size === 1) await this.#subscriber.subscribe(channel);
-    return () => {
+    const stop = () => {
       remove();
-      if (!this.#wakes.has(channel)) this.#subscriber.unsubscribe(channel).catch(() => {}); // Gone with the connection.
+      if (!this.#wakes.has(channel)) this.#leave(channel);
     };
+    try {
+      await this.#join(channel);
+      return stop;
+    } catch (error) {
+      stop();
+      throw error;
+    }
+  }
+
+  /** Whoever comes second waits for the same subscription. */
+  #join(channel: string): Promise<unknown> {
+    const joined = this.#joined.get(channel) ?? this.#subscriber.subscribe(channel);
+    this.#joined.set(channel, joined);
+    return joined;
+  }
+
+  #leave(channel: string): void {
+    if (!this.#joined.delete(channel)) return;
+    this.#subscriber.unsubscribe(channel).catch(() => {}); // Gone with the connection.
   }
 
   #add(topic: string, wake: Wake): () => void {

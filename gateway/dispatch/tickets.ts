@@ -4,7 +4,7 @@ import { Job, Queue } from "bullmq";
 import type { ChainableCommander, Redis } from "ioredis";
 import { QUEUE_PREFIX, queueName } from "../../core/keys.ts";
 import { type Ticket, ticketId } from "../../core/record.ts";
-import type { RunPlan } from "../../core/run.ts";
+import type { RunPlan } from "../../core/request.ts";
 
 /** The init that starts the program is a process too, and counts against the host's. */
 const INIT_PIDS = 1;
@@ -25,13 +25,14 @@ export class Tickets {
     script: readonly [lua: string, keyCount: number, ...(string | number | Buffer)[]],
     ticket: Ticket,
     plan: RunPlan,
+    id = ticketId(ticket),
   ): Promise<unknown> {
     const queue = this.#queue(plan.pool);
     // BullMQ's own client wraps ours; its transaction is ioredis' with one method more, which addJob needs.
     const transaction = (await queue.backend.client).multi();
     const commander = transaction as unknown as ChainableCommander;
     commander.eval(...script);
-    await new Job(queue, "run", ticket, jobOptions(ticket, plan), ticketId(ticket)).addJob(transaction);
+    await new Job(queue, "run", ticket, jobOptions(id, plan), id).addJob(transaction);
     const results = await commander.exec();
     const [error, answer] = results?.[0] ?? [new Error("the transaction was discarded")];
     const ticketError = results?.[1]?.[0];
@@ -40,8 +41,8 @@ export class Tickets {
   }
 
   /** Best effort: a ticket that somebody holds is spent by whoever holds it. */
-  async remove(run: string, attempt: number, pool: string): Promise<void> {
-    await this.#queue(pool).remove(ticketId({ run, attempt }));
+  async remove(id: string, pool: string): Promise<void> {
+    await this.#queue(pool).remove(id);
   }
 
   async close(): Promise<void> {
@@ -64,6 +65,6 @@ export function ticketOf(run: string, attempt: number, { limits }: RunPlan): Tic
   return { run, attempt, demand: { cpus, memoryBytes, pids: pids + INIT_PIDS } };
 }
 
-function jobOptions(ticket: Ticket, plan: RunPlan) {
-  return { jobId: ticketId(ticket), priority: plan.priority, removeOnComplete: true, removeOnFail: true };
+function jobOptions(jobId: string, plan: RunPlan) {
+  return { jobId, priority: plan.priority, removeOnComplete: true, removeOnFail: true };
 }

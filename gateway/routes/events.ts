@@ -10,7 +10,7 @@ import type { RunRecord } from "../../core/record.ts";
 import { toRun } from "../answer.ts";
 import type { GatewayEnv } from "../context.ts";
 import type { Dispatcher, Position, RunEvent } from "../dispatch/dispatcher.ts";
-import { ProblemSchema, RunParams } from "./schemas.ts";
+import { FAILURES, NOT_FOUND, problem, RunParams } from "./schemas.ts";
 
 /** Proxies close connections that are silent; a comment this often is less than any common limit. */
 const KEEP_ALIVE_MS = 15_000;
@@ -33,7 +33,9 @@ const events = createRoute({
       description: "Events `state`, `stdout`, `stderr` and, last, `end`.",
       content: { "text/event-stream": { schema: z.string() } },
     },
-    404: { description: "There is no such run.", content: { "application/problem+json": { schema: ProblemSchema } } },
+    404: NOT_FOUND,
+    429: problem("This gateway holds as many waiting requests as it may."),
+    ...FAILURES,
   },
 });
 

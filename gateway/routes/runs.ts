@@ -3,31 +3,27 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { RunRecord } from "../../core/record.ts";
-import { Run, RunRequest } from "../../core/run.ts";
+import { RunRequest } from "../../core/request.ts";
+import { Run } from "../../core/run.ts";
 import { serverTiming, toRun } from "../answer.ts";
 import type { GatewayEnv } from "../context.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import { parseWait } from "../prefer.ts";
-import { ListQuery, OutputParams, ProblemSchema, RunList, RunParams, StdinQuery } from "./schemas.ts";
+import {
+  FAILURES,
+  json,
+  ListQuery,
+  NOT_FOUND,
+  OutputParams,
+  problem,
+  RunList,
+  RunParams,
+  StdinQuery,
+} from "./schemas.ts";
 
 type App = OpenAPIHono<GatewayEnv>;
 type GatewayContext = Context<GatewayEnv>;
 
-const problem = (description: string) => ({
-  description,
-  content: { "application/problem+json": { schema: ProblemSchema } },
-});
-const json = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
-
-const FAILURES = {
-  400: problem("A field is unknown, of the wrong type or impossible; `errors` names each."),
-  401: problem("The key is missing or unknown."),
-  503: problem("Redis is away; come back after `Retry-After`."),
-};
-const NOT_FOUND = problem("There is no such run, or it is another tenant's.");
 const Prefer = z.object({
   prefer: z.string().optional().meta({
     description: "`wait=SECONDS` (RFC 7240): answer once the run has finished, or after that time.",

@@ -56,3 +56,23 @@ export const Readiness = z
   .meta({ id: "Readiness" });
 
 export const Health = z.object({ status: z.literal("ok"), version: z.string() }).meta({ id: "Health" });
+
+/** An answer of the OpenAPI document that is a problem. */
+export const problem = (description: string) => ({
+  description,
+  content: { "application/problem+json": { schema: ProblemSchema } },
+});
+/** An answer that is JSON of a shape. */
+export const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+
+/** What every call may answer. */
+export const FAILURES = {
+  400: problem("A field is unknown, of the wrong type or impossible; `errors` names each."),
+  401: problem("The key is missing or unknown."),
+  503: problem("Redis is away; come back after `Retry-After`."),
+};
+
+export const NOT_FOUND = problem("There is no such run, or it is another tenant's.");

@@ -5,7 +5,8 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Run, RunRequest } from "../../core/run.ts";
+import type { RunRequest } from "../../core/request.ts";
+import type { Run } from "../../core/run.ts";
 import { removeCgroup } from "../../runtime/cgroup/cgroup.ts";
 import { parseCgroupLayout } from "../../runtime/cgroup/layout.ts";
 import { busyboxImage, pushImage } from "./image-builder.ts";
@@ -44,11 +45,12 @@ const WAIT_SECONDS = 60;
 /** Tests that need hosts of their own name one of these; no worker is of `empty`. */
 const POOLS = ["default", "empty", "doomed", "anonymous", "mistaken", "known", "lied-to", "patient", "other-runtime"];
 
+/** `fsync: "always"` is for what has to survive a Redis that is killed at any moment. */
 export async function startCluster(
-  options: { workers?: number; gatewayEnv?: Readonly<Record<string, string>> } = {},
+  options: { workers?: number; fsync?: "always" | "everysec"; gatewayEnv?: Readonly<Record<string, string>> } = {},
 ): Promise<Cluster> {
   const directory = await mkdtemp(join(tmpdir(), "mayfly-cluster-"));
-  const redis = await startRedis();
+  const redis = await startRedis(options.fsync ? { fsync: options.fsync } : {});
   const registry = await startRegistry();
   const { reference: image } = await pushImage(registry, "busybox:test", await busyboxImage());
   const redisUrlFile = join(directory, "redis-url");

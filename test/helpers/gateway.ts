@@ -96,7 +96,7 @@ async function settings(directory: string, { redisUrl, keys }: GatewayOptions): 
   const lines = Object.entries(keys).map(
     ([tenant, key]) => `${tenant} ${createHash("sha256").update(key).digest("hex")}`,
   );
-  await writeFile(keysFile, `${lines.join("\n")}\n`, { mode: 0o600 });
+  await writeFile(keysFile, `${["# TENANT SHA256", ...lines].join("\n")}\n`, { mode: 0o600 });
   return { ...env, MAYFLY_API_KEYS_FILE: keysFile };
 }
 

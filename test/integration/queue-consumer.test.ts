@@ -2,10 +2,10 @@
 
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { keys, QUEUE_PREFIX, queueName } from "../../core/keys.ts";
+import { keys, QUEUE_PREFIX, queueName, transitionKeys } from "../../core/keys.ts";
 import { ticketId } from "../../core/record.ts";
-import type { RunRequest } from "../../core/run.ts";
-import { runTransition, transitionKeys, transitions } from "../../core/transitions.ts";
+import type { RunRequest } from "../../core/request.ts";
+import { runTransition, transitions } from "../../core/transitions.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
 import { type Demand, Ledger, type Share } from "../../worker/admission.ts";

@@ -103,8 +103,11 @@ describe("a worker that is stopped", () => {
 });
 
 describe("Redis restarted under load", () => {
-  it.each(["SIGTERM", "SIGKILL"] as const)("by %s loses no accepted run", async (signal) => {
-    cluster = await startCluster();
+  it.each([
+    ["SIGTERM", "everysec"],
+    ["SIGKILL", "always"],
+  ] as const)("by %s, with its file synced %s, loses no accepted run", async (signal, fsync) => {
+    cluster = await startCluster({ fsync });
     const accepted: string[] = [];
     let restarted = false;
     let refused = 0;

@@ -19,6 +19,7 @@ const CORE_FILES = [
   "keys.ts",
   "log.ts",
   "record.ts",
+  "request.ts",
   "run.ts",
   "scope.ts",
   "transitions.ts",

@@ -5,7 +5,8 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { newRunId } from "../../../core/ids.ts";
-import type { Outcome, RunRequest } from "../../../core/run.ts";
+import type { RunRequest } from "../../../core/request.ts";
+import type { Outcome } from "../../../core/run.ts";
 
 /** One thing that a run does, in the order of its script. */
 export type Step =

@@ -69,6 +69,13 @@ test("a decimal fraction that is a whole number of bytes is a size, however bina
       const text = `${whole}.${String(millionths).padStart(6, "0")}MB`;
       expect({ text, bytes: parseSize(text) }).toEqual({ text, bytes: whole * 1_000_000 + millionths });
     }),
+    {
+      examples: [
+        [2, 8],
+        [1, 5_000],
+        [2, 11],
+      ],
+    },
   );
 });
 

@@ -1,6 +1,7 @@
+import { Hono } from "hono";
 import { expect, test } from "vitest";
 import { type ErrorReason, MayflyError, REASONS } from "../../../core/errors.ts";
-import { problemResponse, toProblem } from "../../../gateway/problem.ts";
+import { answerProblem, toProblem } from "../../../gateway/problem.ts";
 import { ProblemSchema } from "../../../gateway/routes/schemas.ts";
 
 const STATUS: Record<ErrorReason, number> = {
@@ -31,8 +32,11 @@ const STATUS: Record<ErrorReason, number> = {
 
 const reasons = Object.keys(REASONS) as ErrorReason[];
 
+const answer = (reason: ErrorReason) =>
+  new Hono().get("/", (c) => answerProblem(c, toProblem(new MayflyError(reason, "why")))).request("/");
+
 test.each(reasons)("%s has a status, a title and the shape that is documented", async (reason) => {
-  const response = problemResponse(toProblem(new MayflyError(reason, "why")));
+  const response = await answer(reason);
   expect(response.status).toBe(STATUS[reason]);
   expect(response.headers.get("content-type")).toBe("application/problem+json");
   const problem = await response.json();
@@ -40,8 +44,8 @@ test.each(reasons)("%s has a status, a title and the shape that is documented", 
   expect(problem).toMatchObject({ reason, status: STATUS[reason], title: REASONS[reason].says });
 });
 
-test.each(reasons)("%s says when to come back if that helps, and how to authenticate if that does", (reason) => {
-  const { status, headers } = problemResponse(toProblem(new MayflyError(reason, "why")));
+test.each(reasons)("%s says when to come back if that helps, and how to authenticate if that does", async (reason) => {
+  const { status, headers } = await answer(reason);
   expect(headers.has("retry-after")).toBe(status === 429 || status === 503);
   expect(headers.has("www-authenticate")).toBe(status === 401);
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type ErrorReason, MayflyError, REASONS } from "../../../core/errors.ts";
-import { Outcome, planRun } from "../../../core/run.ts";
+import { planRun } from "../../../core/request.ts";
+import { Outcome } from "../../../core/run.ts";
 import type { SandboxEnd } from "../../../runtime/index.ts";
 import type { EndReason } from "../../../worker/ending.ts";
 import { judgeEnd, judgeError } from "../../../worker/outcome.ts";
