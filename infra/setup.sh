@@ -121,24 +121,28 @@ node_packages_are_current() {
 node_packages() {
   ! node_packages_are_current || return 0
   say "installing the Node packages"
-  quietly npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error
-  link_node
-  cksum <package-lock.json >node_modules/.mayfly-lock
-}
-
-# npm 10 and older drop the command of a package that comes in a variant for each architecture.
-link_node() {
-  case $(uname -m) in
-    x86_64) architecture=x64 ;;
-    aarch64) architecture=arm64 ;;
-    *) architecture=none ;;
-  esac
-  bundled=node_modules/node-linux-$architecture/bin/node
-  if [ ! -x node_modules/.bin/node ] && [ -x "$bundled" ]; then ln -sf "../../$bundled" node_modules/.bin/node; fi
+  quietly npm_ci
   case $(node_modules/.bin/node --version 2>/dev/null) in
     v2[6-9].* | v[3-9]?.*) ;;
     *) fail "npm has not brought Node 26 to node_modules/.bin/node" ;;
   esac
+  cksum <package-lock.json >node_modules/.mayfly-lock
+}
+
+# npm leaves out, without a word, the native parts of packages that do not go with the Node that npm itself runs on. An older
+# Node, such as Debian 12's own, only fetches a Node and an npm of today, which then do the work.
+npm_ci() {
+  path=$PATH
+  if ! node_is_recent; then
+    npm install --prefix .tools --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@26 npm@11
+    path=$PWD/.tools/node_modules/.bin:$PATH
+  fi
+  PATH=$path npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error
+}
+
+# What the packages ask for: 20.19, 22.12, or later.
+node_is_recent() {
+  node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 12) || (a == 20 && b >= 19) ? 0 : 1)'
 }
 
 native_programs() {
