@@ -121,7 +121,7 @@ node_packages_are_current() {
 node_packages() {
   ! node_packages_are_current || return 0
   say "installing the Node packages"
-  quietly npm_ci
+  fetch_packages
   case $(node_modules/.bin/node --version 2>/dev/null) in
     v2[6-9].* | v[3-9]?.*) ;;
     *) fail "npm has not brought Node 26 to node_modules/.bin/node" ;;
@@ -131,13 +131,12 @@ node_packages() {
 
 # npm leaves out, without a word, the native parts of packages that do not go with the Node that npm itself runs on. An older
 # Node, such as Debian 12's own, only fetches a Node and an npm of today, which then do the work.
-npm_ci() {
-  path=$PATH
+fetch_packages() {
   if ! node_is_recent; then
-    npm install --prefix .tools --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@26 npm@11
-    path=$PWD/.tools/node_modules/.bin:$PATH
+    quietly npm install --prefix .tools --no-save --no-package-lock --no-audit --no-fund --loglevel=error node@26 npm@11
+    PATH=$PWD/.tools/node_modules/.bin:$PATH
   fi
-  PATH=$path npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error
+  quietly npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error
 }
 
 # What the packages ask for: 20.19, 22.12, or later.
