@@ -189,7 +189,7 @@ static pid_t start_runtime(bool creates, const char *const command[]) {
     argv[count] = box.id;
 
     pid_t pid = fork();
-    if (pid) return pid;
+    if (pid) return pid; // Also -1: see run_command().
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -202,24 +202,31 @@ static pid_t start_runtime(bool creates, const char *const command[]) {
     _exit(EXIT_USAGE);
 }
 
+static void on_command_ended(int status);
+
+// A command that cannot even be started (the host has no process left) has failed like any other. Its pid, -1, must never get
+// as far as kill(2), where it means everybody.
+static void run_command(enum stage stage, bool creates, const char *const command[]) {
+    box.stage = stage;
+    box.command = start_runtime(creates, command);
+    if (box.command < 0) on_command_ended(W_EXITCODE(EXIT_USAGE, 0));
+}
+
 static void create(void) {
     static char pid_file[512];
     snprintf(pid_file, sizeof pid_file, "%s/pid", box.bundle);
     const char *command[] = {"create", "--bundle", box.bundle, "--pid-file", pid_file, "--preserve-fds", "1", NULL};
-    box.stage = CREATING;
-    box.command = start_runtime(true, command);
+    run_command(CREATING, true, command);
     for (int fd = 0; fd <= 2; fd++) close(container_stdio[fd]);
     close(report_write);
 }
 
 static void start(void) {
-    box.stage = CREATED;
-    box.command = start_runtime(false, (const char *[]){"start", NULL});
+    run_command(CREATED, false, (const char *[]){"start", NULL});
 }
 
 static void remove_container(void) {
-    box.stage = REMOVING;
-    box.command = start_runtime(false, (const char *[]){"delete", "--force", NULL});
+    run_command(REMOVING, false, (const char *[]){"delete", "--force", NULL});
 }
 
 static pid_t read_pid_file(void) {
