@@ -66,6 +66,10 @@ describe("what cannot be run", () => {
   });
 });
 
+it("the gateway is ready, and counts the host that has told of itself", async () => {
+  expect(await (await cluster.fetch("/readyz")).json()).toEqual({ ready: true, reasons: [], hosts: 1 });
+});
+
 describe("a run", () => {
   it("answers with output, exit code and a receipt", async () => {
     const run = await sh("echo out; echo err >&2; exit 3");
