@@ -81,6 +81,7 @@ function checkOperands(
   { operands: { min, max }, synopsis }: { operands: { min: number; max: number }; synopsis: string },
   operands: readonly string[],
 ): void {
-  if (operands.length < min) throw new UsageError(`it takes ${synopsis}, and something of that is missing`);
+  if (operands.length < min)
+    throw new UsageError(`${synopsis.split(" ")[0]?.replace("...", "")} is missing; it takes ${synopsis}`);
   if (operands.length > max) throw new UsageError(`${JSON.stringify(operands[max])} is one argument too many`);
 }

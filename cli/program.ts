@@ -33,7 +33,8 @@ async function dispatch(args: readonly string[], io: Io): Promise<number> {
   const { flags, operands } = parseFlags(args, PROGRAM_FLAGS, { stopAtOperand: true });
   const [name, ...rest] = operands;
   if (flags.version) return printVersion(io, flags.json);
-  if (name === "help" && rest[0] !== undefined) return findCommand(rest[0]).run(["--help"], flags, io);
+  if (name === "help" && rest[0] !== undefined && rest[0] !== "help")
+    return findCommand(rest[0]).run(["--help"], flags, io);
   if (name === "help" || (name === undefined && flags.help)) return printHelp(io);
   if (name === undefined) throw new UsageError(`a COMMAND is needed: ${COMMANDS.map((each) => each.name).join(", ")}`);
   return findCommand(name).run(rest, flags, io);

@@ -1,5 +1,6 @@
 // From the words of `mayfly run` to the request that the API takes. Pure but for the env files, which are handed in.
 
+import { describeIssues } from "../core/issues.ts";
 import { RunRequest } from "../core/request.ts";
 import { DOCKER_SIZE_FORM, parseDockerSize } from "./docker-size.ts";
 import { type Env, readEnvironment } from "./environment.ts";
@@ -79,7 +80,9 @@ function readLabels(entries: readonly string[]): Record<string, string> {
 
 function numberOf(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^\d{1,15}(\.\d{1,9})?$/.test(text)) throw new UsageError(`${flag} ${JSON.stringify(text)} is not a number`);
+  if (!/^(\d{1,15}(\.\d{1,9})?|\.\d{1,9})$/.test(text)) {
+    throw new UsageError(`${flag} ${JSON.stringify(text)} is not a number such as 2 or 0.5`);
+  }
   return Number(text);
 }
 
@@ -90,10 +93,13 @@ function sizeOf(flag: string, text: string | undefined): string | undefined {
   return size;
 }
 
+/** More at once would only scroll away what comes first. */
+const MAX_PROBLEMS = 20;
+
 function checkRequest(draft: Record<string, unknown>): RunRequest {
   const checked = RunRequest.safeParse(JSON.parse(JSON.stringify(draft)));
   if (checked.success) return checked.data;
-  const problems = checked.error.issues.map(({ path, message }) => `${flagOf(path.map(String))} ${message}`);
+  const problems = describeIssues(checked.error, MAX_PROBLEMS).map(({ path, message }) => `${flagOf(path)} ${message}`);
   throw new UsageError(problems.join("\n"));
 }
 

@@ -2,7 +2,13 @@
 
 import { readFileSync } from "node:fs";
 import { MayflyError } from "./errors.ts";
-import { DURATION_FORM, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
+import { DURATION_FORM, formatDuration, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
+
+/**
+ * The `mayfly` command's, and so perhaps set in a shell that starts a process. The command's variables for a key are not let
+ * pass: MAYFLY_API_KEY_FILE may well be a mistyped MAYFLY_API_KEYS_FILE.
+ */
+const COMMAND_VARIABLES = ["MAYFLY_URL"];
 
 /** One variable: how it is read, what it means, what holds without it. */
 export interface Setting<T> {
@@ -24,10 +30,21 @@ export type Config<S extends Table> = { readonly [K in keyof S]: Value<S[K]> };
 type Options = { fallback?: string };
 
 export const text = (variable: string, says: string, options: Options = {}) =>
-  setting(variable, says, "text", (value) => (value === "" ? undefined : value), options);
+  setting(variable, says, "text that is not empty", (value) => (value === "" ? undefined : value), options);
 
-export const duration = (variable: string, says: string, options: Options = {}) =>
-  setting(variable, says, DURATION_FORM, parseDuration, options);
+export const duration = (variable: string, says: string, options: Options & { minMs?: number } = {}) => {
+  const { minMs = 0 } = options;
+  const inRange = (value: string) => {
+    const ms = parseDuration(value);
+    return ms !== undefined && ms >= minMs ? ms : undefined;
+  };
+  const form = minMs === 0 ? DURATION_FORM : `${DURATION_FORM}, of at least ${formatDuration(minMs)}`;
+  return setting(variable, says, form, inRange, options);
+};
+
+/** An absolute path: what it would be relative to is nobody's business to guess. */
+export const path = (variable: string, says: string, options: Options = {}) =>
+  setting(variable, says, "an absolute path", (value) => (value.startsWith("/") ? value : undefined), options);
 
 export const size = (variable: string, says: string, options: Options = {}) =>
   setting(variable, says, SIZE_FORM, parseSize, options);
@@ -35,7 +52,7 @@ export const size = (variable: string, says: string, options: Options = {}) =>
 export const count = (variable: string, says: string, options: Options & { min?: number; max?: number } = {}) => {
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = options;
   const inRange = (value: string) =>
-    /^\d{1,15}$/.test(value) && Number(value) >= min && Number(value) <= max ? Number(value) : undefined;
+    /^\d{1,16}$/.test(value) && Number(value) >= min && Number(value) <= max ? Number(value) : undefined;
   return setting(variable, says, `a whole number from ${min} to ${max}`, inRange, options);
 };
 
@@ -64,14 +81,16 @@ export const oneOf = <const T extends string>(
     options,
   );
 
-export const list = (variable: string, says: string, options: Options = {}) =>
-  setting(
+export const list = (variable: string, says: string, options: Options = {}) => {
+  const names = (value: string) => value.split(",").filter((item) => item !== "");
+  return setting(
     variable,
     says,
     "names separated by commas",
-    (value) => value.split(",").filter((item) => item !== ""),
+    (value) => (names(value).length > 0 ? names(value) : undefined),
     options,
   );
+};
 
 /** A secret's file is read when the configuration is; its value is trimmed of the last line end. */
 export const secretFile = (variable: string, says: string, content: { form?: string; pattern?: RegExp } = {}) => {
@@ -100,14 +119,13 @@ export const optional = <T>(of: Setting<T>): Setting<T> & { optional: true } => 
 /**
  * Reads every setting of the table from the environment.
  * Throws one `configuration_invalid` that lists every problem: name, value received (never a secret's), form expected.
- * Any `MAYFLY_*` variable that no table of `known` names is a problem too, so that a mistyped protection is not silently off.
+ * Any other `MAYFLY_*` variable is a problem too, so that a mistyped protection is not silently off.
  */
-export function readConfig<S extends Table>(
-  table: S,
-  env: NodeJS.ProcessEnv,
-  known: readonly string[] = [],
-): Config<S> {
-  const problems = unknownVariables(env, [...Object.values(table).map((entry) => entry.variable), ...known]);
+export function readConfig<S extends Table>(table: S, env: NodeJS.ProcessEnv): Config<S> {
+  const problems = unknownVariables(env, [
+    ...Object.values(table).map((entry) => entry.variable),
+    ...COMMAND_VARIABLES,
+  ]);
   const config: Record<string, unknown> = {};
   for (const [key, entry] of Object.entries(table)) {
     const raw = env[entry.variable] ?? entry.fallback;
@@ -145,7 +163,7 @@ function setting<T>(
 function unknownVariables(env: NodeJS.ProcessEnv, known: readonly string[]): string[] {
   return Object.keys(env)
     .filter((name) => name.startsWith("MAYFLY_") && !known.includes(name))
-    .map((name) => `${name} is not a variable of Mayfly's`);
+    .map((name) => `${name} is not a setting of this process`);
 }
 
 function readSecret(path: string, pattern: RegExp): string | undefined {

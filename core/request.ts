@@ -21,7 +21,7 @@ export const BOUNDS = {
   /** Below this an overlay of tmpfs has no room for its own directories. */
   disk: { min: 64 * KIB, max: 1024 * 1024 * MIB },
   output: { min: 0, max: 16 * MIB },
-  /** A quarter of a percent of a core; the kernel's shortest quota is 1 ms of each 100 ms. */
+  /** A hundredth of a core: the kernel's shortest quota is 1 ms of each 100 ms. */
   cpus: { min: 0.01, max: 1024 },
   pids: { min: 1, max: 4_000_000 },
   queueMs: { min: 1_000, max: 7 * 86_400_000 },
@@ -130,11 +130,16 @@ export const Timeouts = z
 const Base64 = z.base64().meta({ description: "Bytes in base 64." });
 
 export const Stdin = z
-  .union([
-    z.string().meta({ description: "Text, given to the program as UTF-8." }),
-    z.strictObject({ base64: Base64 }),
-    z.strictObject({ stream: z.literal(true) }).meta({ description: "Sent afterwards, by POST /v1/runs/{id}/stdin." }),
-  ])
+  .union(
+    [
+      z.string().meta({ description: "Text, given to the program as UTF-8." }),
+      z.strictObject({ base64: Base64 }),
+      z
+        .strictObject({ stream: z.literal(true) })
+        .meta({ description: "Sent afterwards, by POST /v1/runs/{id}/stdin." }),
+    ],
+    { error: 'is not text, {"base64": …} or {"stream": true}' },
+  )
   .meta({ id: "Stdin", description: "What the program reads; without it, end of file at once." });
 
 const environmentName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is not a name of letters, digits and _");
@@ -156,7 +161,7 @@ export const RunRequest = z
       .record(environmentName, cString)
       .refine((env) => Object.keys(env).length <= BOUNDS.environment, `has more than ${BOUNDS.environment} names`)
       .meta({
-        description: "Added to the image's environment; nothing of the host's is in it.",
+        description: `Added to the image's environment, at most ${BOUNDS.environment} names; nothing of the host's is in it. Together with entrypoint and command at most 128 KiB.`,
         example: { GREETING: "hello" },
       })
       .optional(),
@@ -196,7 +201,10 @@ export const RunRequest = z
     labels: z
       .record(z.string().min(1).max(BOUNDS.labelBytes), z.string().max(BOUNDS.labelBytes))
       .refine((labels) => Object.keys(labels).length <= BOUNDS.labels, `has more than ${BOUNDS.labels} names`)
-      .meta({ description: "The caller's own words, kept with the run.", example: { build: "17" } })
+      .meta({
+        description: `The caller's own words, kept with the run: at most ${BOUNDS.labels} names, names and values of at most ${BOUNDS.labelBytes} characters.`,
+        example: { build: "17" },
+      })
       .optional(),
     pool: z
       .string()

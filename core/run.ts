@@ -27,6 +27,12 @@ export const Outcome = z
     z.strictObject({ kind: z.literal("timed_out"), clock: z.enum(CLOCKS), limit: z.string() }),
     z.strictObject({
       kind: z.literal("oom_killed"),
+      exitCode: z
+        .int()
+        .min(0)
+        .max(255)
+        .optional()
+        .meta({ description: "If the program itself ended after the kill of a child." }),
       limit: z.string().meta({ description: "The memory limit that was reached." }),
     }),
     z.strictObject({ kind: z.literal("cancelled") }),

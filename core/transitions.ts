@@ -69,7 +69,8 @@ local function finish(run, waiters, deadlines, queued, id, at, outcome, retentio
   redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome, 'stdinClosed', '1')
   redis.call('ZREM', deadlines, id)
   redis.call('ZREM', queued, id)
-  for _, suffix in ipairs({'', ':stdin', ':stdout', ':stderr'}) do
+  redis.call('DEL', run .. ':stdin')
+  for _, suffix in ipairs({'', ':stdout', ':stderr'}) do
     redis.call('PEXPIRE', run .. suffix, retention)
   end
   for _, waiter in ipairs(redis.call('SMEMBERS', waiters)) do

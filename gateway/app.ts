@@ -8,6 +8,7 @@ import { HTTPException } from "hono/http-exception";
 import { requestId } from "hono/request-id";
 import type { ZodError } from "zod";
 import { MayflyError, toMayflyError } from "../core/errors.ts";
+import { describeIssues } from "../core/issues.ts";
 import type { Log } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
 import type { FindTenant } from "./api-keys.ts";
@@ -16,7 +17,7 @@ import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { requireJson } from "./middleware/require-json.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
-import { answerProblem, type FieldError, toProblem } from "./problem.ts";
+import { answerProblem, toProblem } from "./problem.ts";
 import { registerDocs } from "./routes/docs.ts";
 import { registerEvents } from "./routes/events.ts";
 import { registerHealth } from "./routes/health.ts";
@@ -41,8 +42,8 @@ export function createApp({ dispatcher, findTenant, maxBodyBytes, log }: AppOpti
   app.use(requestId());
   app.use(wideEvent(log));
   app.use(findTenant ? authenticate(findTenant) : trustLoopback());
-  app.use(requireJson("/v1/runs"));
   app.use(bodyLimit({ maxSize: maxBodyBytes, onError: (c) => answerProblem(c, toProblem(tooLarge(maxBodyBytes))) }));
+  app.use(requireJson("/v1/runs"));
 
   registerRuns(app, dispatcher);
   registerEvents(app, dispatcher, log);
@@ -84,22 +85,13 @@ function tooLarge(limit: number): MayflyError {
 }
 
 function invalid(c: Context, error: ZodError): Response {
-  const errors = fieldErrors(error);
+  const errors = describeIssues(error, MAX_FIELD_ERRORS).map(({ path, message }) => ({
+    field: path.join(".") || "body",
+    message,
+  }));
   const detail = errors.map(({ field, message }) => `${field} ${message}`).join("; ");
   return answerProblem(c, toProblem(new MayflyError("invalid_field", detail), errors));
 }
 
 /** So many are told at once; a body that has more is told the rest the next time. */
 const MAX_FIELD_ERRORS = 20;
-
-/** A path and what is wrong there; an unknown field is named as a field, not as a fault of its parent. */
-function fieldErrors(error: ZodError): FieldError[] {
-  return error.issues.slice(0, MAX_FIELD_ERRORS).flatMap((issue) => {
-    const path = issue.path.map(String);
-    if (issue.code === "unrecognized_keys")
-      return issue.keys
-        .slice(0, MAX_FIELD_ERRORS)
-        .map((key) => ({ field: [...path, key].join("."), message: "is not a field" }));
-    return [{ field: path.join(".") || "body", message: issue.message }];
-  });
-}

@@ -35,7 +35,10 @@ export const GATEWAY_SETTINGS = {
     { fallback: "10000", min: 1 },
   ),
   maxKept: count("MAYFLY_MAX_KEPT", "How many runs a tenant's list goes back.", { fallback: "100000", min: 1 }),
-  retention: duration("MAYFLY_RETENTION", "How long a finished run and its output are kept.", { fallback: "24h" }),
+  retention: duration("MAYFLY_RETENTION", "How long a finished run and its output are kept.", {
+    fallback: "24h",
+    minMs: 60_000,
+  }),
 } as const;
 
 export type GatewayConfig = Config<typeof GATEWAY_SETTINGS>;

@@ -75,6 +75,7 @@ async function main(config: GatewayConfig): Promise<void> {
     // Who still waits then is answered with the run as it is, and can ask another gateway.
     setTimeout(() => dispatcher.leave(), STOP_MS).unref();
     setTimeout(() => server.closeAllConnections(), STOP_MS + 1_000).unref();
+    setTimeout(() => process.exit(1), 2 * STOP_MS).unref();
     await Promise.all([closed, reaper.close()]);
     redis.disconnect();
     subscriber.disconnect();
@@ -99,7 +100,14 @@ function listen(fetch: Parameters<typeof serve>[0]["fetch"], config: GatewayConf
     const server = serve({ fetch, hostname: config.listenHost, port: config.listenPort }, () =>
       resolve(server),
     ) as Server;
-    server.once("error", reject);
+    server.once("error", (error) =>
+      reject(
+        new MayflyError(
+          "configuration_invalid",
+          `cannot listen on MAYFLY_LISTEN_HOST=${config.listenHost}, MAYFLY_LISTEN_PORT=${config.listenPort}: ${error.message}`,
+        ),
+      ),
+    );
   });
 }
 

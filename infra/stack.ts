@@ -118,7 +118,7 @@ export class Stack {
   /** The caller's port is taken as it is; the usual one gives way to whoever has it. */
   async #port(name: keyof typeof PORTS): Promise<number> {
     const asked = name === "gateway" ? this.#env.MAYFLY_LISTEN_PORT : undefined;
-    if (asked !== undefined) return Number(asked);
+    if (asked !== undefined) return portOf(asked);
     const host = name === "gateway" ? this.#env.MAYFLY_LISTEN_HOST : undefined;
     const port = await freePort(PORTS[name], host);
     if (port !== PORTS[name]) this.#note(`port ${PORTS[name]} is in use: ${name} takes ${port}`);
@@ -132,4 +132,10 @@ export class Stack {
   #note(text: string): void {
     this.#onProgress({ kind: "note", text });
   }
+}
+
+/** The gateway would refuse it too, but as a number that the caller has never written. */
+function portOf(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new Error(`MAYFLY_LISTEN_PORT=${JSON.stringify(text)} is not a port, a whole number from 0 to 65535`);
 }

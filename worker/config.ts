@@ -7,6 +7,7 @@ import {
   list,
   number,
   optional,
+  path,
   redisUrlFile,
   secretFile,
   size,
@@ -14,10 +15,10 @@ import {
 } from "../core/config.ts";
 
 export const WORKER_SETTINGS = {
-  stateDir: text("MAYFLY_STATE_DIR", "The directory for images and sandboxes; one worker's alone.", {
+  stateDir: path("MAYFLY_STATE_DIR", "The directory for images and sandboxes; one worker's alone.", {
     fallback: "/var/lib/mayfly",
   }),
-  runDir: text(
+  runDir: path(
     "MAYFLY_RUN_DIR",
     "An empty directory that every user may enter: a mount point, used in each sandbox's own mount namespace. Workers may share it.",
     { fallback: "/run/mayfly" },
@@ -39,10 +40,10 @@ export const WORKER_SETTINGS = {
     "By how much the CPU limits of the runs alive may exceed the CPUs given: most runs wait more than they compute.",
     { fallback: "4" },
   ),
-  ociRuntime: text("MAYFLY_OCI_RUNTIME", "Path of the OCI runtime: runc, crun, or any with that command line.", {
+  ociRuntime: path("MAYFLY_OCI_RUNTIME", "Path of the OCI runtime: runc, crun, or any with that command line.", {
     fallback: "/usr/sbin/runc",
   }),
-  seccompProfile: text("MAYFLY_SECCOMP_PROFILE", "Path of the seccomp profile, in Docker's form.", {
+  seccompProfile: path("MAYFLY_SECCOMP_PROFILE", "Path of the seccomp profile, in Docker's form.", {
     fallback: "/usr/share/containers/seccomp.json",
   }),
   uidBase: count(
@@ -63,7 +64,10 @@ export const WORKER_SETTINGS = {
   drain: duration("MAYFLY_DRAIN", "How long runs may go on after SIGTERM, before they are killed and given back.", {
     fallback: "30s",
   }),
-  retention: duration("MAYFLY_RETENTION", "How long a finished run and its output are kept.", { fallback: "24h" }),
+  retention: duration("MAYFLY_RETENTION", "How long a finished run and its output are kept.", {
+    fallback: "24h",
+    minMs: 60_000,
+  }),
 } as const;
 
 export type WorkerConfig = Config<typeof WORKER_SETTINGS>;

@@ -8,7 +8,7 @@ import type { Redis } from "ioredis";
 import { monotonicMs } from "../core/clock.ts";
 import { QUEUE_PREFIX, queueName } from "../core/keys.ts";
 import type { Log } from "../core/log.ts";
-import { type RunRecord, Ticket } from "../core/record.ts";
+import { type RunRecord, Ticket, ticketId } from "../core/record.ts";
 import type { Ledger, Share } from "./admission.ts";
 import type { RunStore } from "./run-store.ts";
 
@@ -33,6 +33,8 @@ export class Consumer {
   readonly #options: ConsumerOptions;
   readonly #worker: Worker;
   readonly #executing = new Set<Promise<void>>();
+  /** Attempts that this life of the worker has, by their tickets' names. */
+  readonly #held = new Set<string>();
   readonly #stopped = Promise.withResolvers<void>();
   #loop: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -107,13 +109,24 @@ export class Consumer {
 
   async #claim(job: Job, ticket: Ticket, share: Share): Promise<void> {
     const { store, hostId, log, execute } = this.#options;
+    const name = ticketId(ticket);
+    // Whoever holds an attempt may claim it again, so that a command which is sent twice does no harm; a second ticket would.
+    if (this.#held.has(name)) {
+      share();
+      return this.#spend(job);
+    }
+    this.#held.add(name);
+    const letGo = () => {
+      this.#held.delete(name);
+      share();
+    };
     const takenAtMs = monotonicMs();
     try {
       const record = await store.claim({ id: ticket.run, attempt: ticket.attempt }, hostId);
-      if (record) this.#track(execute(record, takenAtMs).finally(share));
-      else share();
+      if (record) this.#track(execute(record, takenAtMs).finally(letGo));
+      else letGo();
     } catch (error) {
-      share(); // The ticket stays with BullMQ, which hands it out again.
+      letGo(); // The ticket stays with BullMQ, which hands it out again.
       throw error;
     }
     // Not awaited: whether BullMQ hears of it now or hands the ticket out again, the record decides.

@@ -12,6 +12,7 @@ export type EndReason =
 
 export class Ending {
   readonly #controller = new AbortController();
+  readonly #hurry = new AbortController();
   #reason: EndReason | undefined;
   #settled = false;
 
@@ -27,6 +28,15 @@ export class Ending {
   /** The program has ended by itself: no reason counts any more. */
   settle(): void {
     this.#settled = true;
+  }
+
+  /** Aborts when what is left of a grace is not to be waited for. */
+  get hurried(): AbortSignal {
+    return this.#hurry.signal;
+  }
+
+  hurry(): void {
+    this.#hurry.abort();
   }
 
   because(reason: EndReason): void {

@@ -46,7 +46,10 @@ export class Executor {
 
   /** Ends every attempt at once; each is given up. */
   abandonAll(): void {
-    for (const ending of this.#running.values()) ending.because({ kind: "drained" });
+    for (const ending of this.#running.values()) {
+      ending.because({ kind: "drained" });
+      ending.hurry(); // One that had its reason before, and is in its grace.
+    }
   }
 
   /** Resolves when the attempt is recorded (or given up) and nothing of it is left on this host. Never rejects. */
@@ -183,16 +186,19 @@ function splitStart({ phases }: Stopwatch, { startMs }: Sandbox): void {
  */
 function stopOn(ending: Ending, sandbox: Sandbox, graceMs: number): () => void {
   let grace: NodeJS.Timeout | undefined;
+  const kill = () => sandbox.kill();
   const stop = () => {
-    const polite = ending.reason?.kind === "cancelled" || ending.reason?.kind === "timed_out";
-    if (!polite || graceMs === 0) return sandbox.kill();
+    const isPolite = ending.reason?.kind === "cancelled" || ending.reason?.kind === "timed_out";
+    if (!isPolite || graceMs === 0 || ending.hurried.aborted) return kill();
     sandbox.signal("SIGTERM");
-    grace = setTimeout(() => sandbox.kill(), graceMs);
+    grace = setTimeout(kill, graceMs);
+    ending.hurried.addEventListener("abort", kill, { once: true });
   };
   if (ending.signal.aborted) stop();
   else ending.signal.addEventListener("abort", stop, { once: true });
   return () => {
     ending.signal.removeEventListener("abort", stop);
+    ending.hurried.removeEventListener("abort", kill);
     clearTimeout(grace);
   };
 }

@@ -14,9 +14,11 @@ export type Verdict = { readonly outcome: Outcome } | { readonly giveUp: string 
 export function judgeEnd(end: SandboxEnd, reason: EndReason | undefined, plan: RunPlan): Verdict {
   if (reason) return judgeReason(reason);
   // A program may survive the OOM kill of a child; if it says that all is well, it is. Otherwise the kill is why not.
-  const failed = end.process.kind === "signaled" || end.process.exitCode !== 0;
-  if (failed && (end.usage?.oomKills ?? 0) > 0) {
-    return { outcome: { kind: "oom_killed", limit: formatSize(plan.limits.memoryBytes) } };
+  const { process } = end;
+  const hasFailed = process.kind === "signaled" || process.exitCode !== 0;
+  if (hasFailed && (end.usage?.oomKills ?? 0) > 0) {
+    const survived = process.kind === "exited" ? { exitCode: process.exitCode } : {};
+    return { outcome: { kind: "oom_killed", limit: formatSize(plan.limits.memoryBytes), ...survived } };
   }
   return { outcome: end.process };
 }

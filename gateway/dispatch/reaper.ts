@@ -39,6 +39,7 @@ export class Reaper {
 
   async #sweep(): Promise<void> {
     for (const id of await this.#store.overdue()) {
+      if (this.#stop.signal.aborted) return;
       // One that cannot be settled does not keep the others waiting.
       const answer = await this.#store.settleOverdue(id).catch((error) => this.#report(error, id));
       if (answer === "finished" || answer === "requeued") this.#log.warn("run.overdue", { run: id, answer });

@@ -1,17 +1,46 @@
-// A body must say that it is JSON. That also keeps out what a web page can send without asking: forms and plain text.
+// A body must say that it is JSON, and be narrow enough to be looked at. The first also keeps out what a web page can send
+// without asking: forms and plain text.
 
 import type { MiddlewareHandler } from "hono";
 import { MayflyError } from "../../core/errors.ts";
+import { BOUNDS } from "../../core/request.ts";
 import type { GatewayEnv } from "../context.ts";
 
 export function requireJson(path: string): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
     if (c.req.method !== "POST" || c.req.path !== path) return next();
     const type = c.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
-    if (type === "application/json") return next();
-    throw new MayflyError(
-      "unsupported_media_type",
-      `Content-Type is ${type ?? "missing"}; it must be application/json`,
-    );
+    if (type !== "application/json") {
+      const message = `Content-Type is ${type ?? "missing"}; it must be application/json`;
+      throw new MayflyError("unsupported_media_type", message);
+    }
+    // What is not JSON at all is told by whoever reads it next.
+    const wide = findTooWide(await c.req.json().catch(() => undefined));
+    if (!wide) return next();
+    const { field, limit } = wide;
+    throw new MayflyError("invalid_field", `${field} has more than ${limit} names`, { details: { field } });
   };
+}
+
+/** How many names an object of the request may have. Of the request itself, more than it has fields, so that mistakes are named. */
+const MAX_NAMES: Readonly<Record<string, number>> = {
+  request: 64,
+  env: BOUNDS.environment,
+  labels: BOUNDS.labels,
+  limits: 16,
+  timeouts: 16,
+};
+
+/**
+ * The first object in a body that has too many names. To be asked before the schema, which looks at each entry: a million bad
+ * names would take it seconds.
+ */
+function findTooWide(body: unknown): { readonly field: string; readonly limit: number } | undefined {
+  if (typeof body !== "object" || body === null) return undefined;
+  for (const [field, limit] of Object.entries(MAX_NAMES)) {
+    const part: unknown = field === "request" ? body : Reflect.get(body, field);
+    if (typeof part === "object" && part !== null && !Array.isArray(part) && Object.keys(part).length > limit)
+      return { field, limit };
+  }
+  return undefined;
 }

@@ -11,6 +11,9 @@ interface Schema {
   readonly type?: string | readonly string[];
   readonly description?: string;
   readonly default?: unknown;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly maxItems?: number;
   readonly const?: unknown;
   readonly enum?: readonly unknown[];
   readonly properties?: Readonly<Record<string, Schema>>;
@@ -70,6 +73,8 @@ function page(document: Document) {
 <body>
 <h1>${info.title} <small>${info.version}</small></h1>
 <p>${info.description} The same as a machine reads it: <a href="openapi.json">openapi.json</a>.</p>
+<p>Where the gateway has keys, each call but those of <code>/healthz</code>, <code>/readyz</code>, <code>/openapi.json</code> and <code>/docs</code>
+carries one: <code>Authorization: Bearer KEY</code>.</p>
 <h2>Calls</h2>
 ${operations.map(({ path, method, operation }) => call(method, path, operation))}
 <h2>Shapes</h2>
@@ -103,9 +108,14 @@ function shape(name: string, schema: Schema) {
   return html`<h3 id="${name}"><code>${name}</code></h3><p>${schema.description ?? ""}</p>${content}`;
 }
 
-function says(schema: Schema): string {
-  const fallback = schema.default === undefined ? "" : ` Default: ${JSON.stringify(schema.default)}.`;
-  return `${schema.description ?? ""}${fallback}`;
+function says({ description = "", minimum, maximum, maxItems, default: fallback }: Schema): string {
+  const bounds = [
+    minimum === undefined ? "" : `At least ${minimum}.`,
+    maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? "" : `At most ${maximum}.`,
+    maxItems === undefined ? "" : `At most ${maxItems} items.`,
+    fallback === undefined ? "" : `Default: ${JSON.stringify(fallback)}.`,
+  ];
+  return [description, ...bounds].filter((part) => part !== "").join(" ");
 }
 
 /** A type as a reader would say it, with links to the shapes that have names. */

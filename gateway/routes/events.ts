@@ -15,6 +15,12 @@ import { FAILURES, NOT_FOUND, problem, RunParams } from "./schemas.ts";
 /** Proxies close connections that are silent; a comment this often is less than any common limit. */
 const KEEP_ALIVE_MS = 15_000;
 
+const EVENTS = [
+  "Events, each with JSON data: `state` {state, attempt}; `stdout` and `stderr` {offset, base64}, with the id",
+  "ATTEMPT.STDOUT.STDERR; and, last, `end`: the run, with the facts of its output but not the output. A comment comes every",
+  "15 s. An id that cannot be read, or one of an attempt that is over, starts the present attempt from its beginning.",
+].join(" ");
+
 const events = createRoute({
   method: "get",
   path: "/v1/runs/{id}/events",
@@ -30,7 +36,7 @@ const events = createRoute({
   },
   responses: {
     200: {
-      description: "Events `state`, `stdout`, `stderr` and, last, `end`.",
+      description: EVENTS,
       content: { "text/event-stream": { schema: z.string() } },
     },
     404: NOT_FOUND,

@@ -26,7 +26,7 @@ type GatewayContext = Context<GatewayEnv>;
 
 const Prefer = z.object({
   prefer: z.string().optional().meta({
-    description: "`wait=SECONDS` (RFC 7240): answer once the run has finished, or after that time.",
+    description: "`wait=SECONDS` (RFC 7240): answer once the run has finished, or after that time, at most 300 s.",
     example: "wait=30",
   }),
 });
@@ -41,7 +41,7 @@ const submit = createRoute({
     202: json(Run, "The run is accepted; `Location` is where it is to be found."),
     413: problem("The body, or the stdin in it, is over the limit."),
     415: problem("The body is not application/json."),
-    429: problem("The queue is full."),
+    429: problem("The queue is full, or this gateway holds as many waiting requests as it may."),
     ...FAILURES,
   },
 });

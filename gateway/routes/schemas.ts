@@ -33,9 +33,21 @@ export const OutputParams = RunParams.extend({
 const MAX_PAGE = 500;
 
 export const ListQuery = z.strictObject({
-  state: RunState.optional(),
-  limit: z.coerce.number().int().min(1).max(MAX_PAGE).default(50),
-  cursor: z.string().regex(RUN_ID_PATTERN, "is not a cursor of this list").optional(),
+  state: RunState.optional().meta({ description: "Only runs in this state: queued, starting, running or finished." }),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(MAX_PAGE)
+    .default(50)
+    .meta({
+      description: `How many, from 1 to ${MAX_PAGE}; 50 without it. A page may be shorter, with a cursor all the same.`,
+    }),
+  cursor: z
+    .string()
+    .regex(RUN_ID_PATTERN, "is not a cursor of this list")
+    .optional()
+    .meta({ description: "`next` of the page before." }),
 });
 
 export const RunList = z
@@ -45,7 +57,9 @@ export const RunList = z
   })
   .meta({ id: "RunList" });
 
-export const StdinQuery = z.strictObject({ close: z.enum(["true", "false"]).default("false") });
+export const StdinQuery = z.strictObject({
+  close: z.enum(["true", "false"]).default("false").meta({ description: "`true`: these bytes are the last." }),
+});
 
 export const Readiness = z
   .object({
@@ -72,6 +86,8 @@ export const json = <T extends z.ZodType>(schema: T, description: string) => ({
 export const FAILURES = {
   400: problem("A field is unknown, of the wrong type or impossible; `errors` names each."),
   401: problem("The key is missing or unknown."),
+  403: problem("A gateway without keys is called by another name than its loopback one, or from a page of elsewhere."),
+  500: problem("A fault of Mayfly's own, logged under this request's id."),
   503: problem("Redis is away; come back after `Retry-After`."),
 };
 

@@ -20,16 +20,19 @@ export interface ParsedConfig {
 /** A NUL would end the string early where the kernel reads it. */
 const TEXT = z.string().refine((text) => !text.includes("\0"), "contains a NUL");
 
+/** More than any real image has; a longer list is refused before each of its elements is looked at. */
+const MAX_LISTED = 10_000;
+
 const CONFIG = z.object({
   os: z.string().nullish(),
   architecture: z.string().nullish(),
   variant: z.string().nullish(),
-  rootfs: z.object({ diff_ids: z.array(z.string().refine(isDigest, "not a sha256 digest")).nullish() }),
+  rootfs: z.object({ diff_ids: z.array(z.string().refine(isDigest, "not a sha256 digest")).max(MAX_LISTED).nullish() }),
   config: z
     .object({
-      Env: z.array(TEXT).nullish(),
-      Entrypoint: z.array(TEXT).nullish(),
-      Cmd: z.array(TEXT).nullish(),
+      Env: z.array(TEXT).max(MAX_LISTED).nullish(),
+      Entrypoint: z.array(TEXT).max(MAX_LISTED).nullish(),
+      Cmd: z.array(TEXT).max(MAX_LISTED).nullish(),
       WorkingDir: TEXT.nullish(),
       User: TEXT.nullish(),
     })

@@ -41,6 +41,11 @@ const COMPRESSION: ReadonlyMap<string, "gzip" | "none"> = new Map([
   ["application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip"],
 ]);
 
+/** Platforms of one index; the images with most have a few dozen, and as many attestations. */
+const MAX_ENTRIES = 1_000;
+/** Above overlayfs' limit, so that an image with somewhat too many layers is told as unsupported, not as corrupt. */
+const MAX_LISTED_LAYERS = 1_000;
+
 const DESCRIPTOR = z.object({
   mediaType: z.string(),
   digest: z.string().refine(isDigest, "not a sha256 digest"),
@@ -51,13 +56,18 @@ const ENTRY = DESCRIPTOR.extend({
   platform: z.object({ os: z.string(), architecture: z.string(), variant: z.string().nullish() }).nullish(),
 });
 
-const INDEX = z.object({ schemaVersion: z.literal(2), mediaType: z.string().optional(), manifests: z.array(ENTRY) });
+const INDEX = z.object({
+  schemaVersion: z.literal(2),
+  mediaType: z.string().optional(),
+  manifests: z.array(ENTRY).max(MAX_ENTRIES),
+});
 
 const MANIFEST = z.object({
   schemaVersion: z.literal(2),
   mediaType: z.string().optional(),
   config: DESCRIPTOR,
-  layers: z.array(DESCRIPTOR),
+  // Longer lists are cut off here, before each of their elements is looked at: that would take seconds for a hostile one.
+  layers: z.array(DESCRIPTOR).max(MAX_LISTED_LAYERS),
 });
 
 /**
@@ -76,7 +86,9 @@ export function parseManifest(bytes: Uint8Array): Manifest {
 /** A JSON object of a foreign document, or `image_corrupt`. */
 export function parseJsonObject(bytes: Uint8Array, what: string): Record<string, unknown> {
   try {
-    return z.record(z.string(), z.unknown()).parse(JSON.parse(Buffer.from(bytes).toString("utf8")));
+    const document: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+    if (typeof document === "object" && document !== null && !Array.isArray(document)) return { ...document };
+    throw new TypeError("it is something else");
   } catch (cause) {
     throw new MayflyError("image_corrupt", `${what}: not a JSON object`, { cause });
   }

@@ -103,11 +103,10 @@ async function ensureLayers(resolved: ResolvedImage, store: LayerStore, fetching
   return mapBounded(
     descriptors,
     (layer, layerSignal) =>
-      store.ensure(
-        layer,
-        (blobSignal) => sources.client.blob(reference.repository, layer.digest, blobSignal),
-        layerSignal,
-      ),
+      store.ensure(layer, (blobSignal) => sources.client.blob(reference.repository, layer.digest, blobSignal), {
+        source: reference.repository.host,
+        signal: layerSignal,
+      }),
     { limit: PARALLEL_LAYERS, signal },
   );
 }

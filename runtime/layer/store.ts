@@ -27,7 +27,7 @@ export interface LayerStore {
    * tried again from the joined callers' own sources, so that a bad registry harms only those who asked it.
    * When it rejects, nothing half-made is left. Errors: `image_corrupt`, `host_unavailable`, and those of `open`.
    */
-  ensure(layer: LayerDescriptor, open: OpenBlob, signal: AbortSignal): Promise<string>;
+  ensure(layer: LayerDescriptor, open: OpenBlob, options: { source: string; signal: AbortSignal }): Promise<string>;
   /** The directory of an image without layers: empty, and owned by the containers' root. */
   empty(): Promise<string>;
   /** To be called while nothing is unpacked. */
@@ -42,13 +42,19 @@ export function createLayerStore(directory: string, unpacker: UnpackerOptions, l
     return (await isDirectory(placeOf(diffId))) ? placeOf(diffId) : undefined;
   }
 
-  async function ensure(layer: LayerDescriptor, open: OpenBlob, signal: AbortSignal): Promise<string> {
+  async function ensure(
+    layer: LayerDescriptor,
+    open: OpenBlob,
+    { source, signal }: { source: string; signal: AbortSignal },
+  ): Promise<string> {
+    // Downloads are shared within a registry: one that is slow holds up nobody who asks another for the same layer.
+    const flight = `${source} ${layer.diffId} ${layer.digest} ${layer.size}`;
     for (;;) {
       const found = await find(layer.diffId);
       if (found) return found;
       const work = (flightSignal: AbortSignal) =>
         build(placeOf(layer.diffId), layer, { open, unpacker, log, signal: flightSignal });
-      const { led, result } = flights.join(`${layer.diffId} ${layer.digest} ${layer.size}`, signal, work);
+      const { led, result } = flights.join(flight, signal, work);
       const shared = await result.catch((error: unknown) => {
         if (led || signal.aborted) throw error;
       });

@@ -14,6 +14,7 @@ import type { Credentials } from "./credentials.ts";
 import type { PlainHttpPolicy } from "./origin.ts";
 import { refusalOf } from "./refusal.ts";
 import type { Headings, Transport } from "./transport.ts";
+import { withoutLogin } from "./transport.ts";
 
 /** The specification's default when a token does not say how long it lives, and the least it asks servers to give. */
 const DEFAULT_TOKEN_SECONDS = 60;
@@ -107,7 +108,7 @@ async function refusalOfToken(answer: Answer, repository: Repository): Promise<M
 function realmUrl({ parameters }: Challenge, { repository, refused, policy }: Meeting): URL {
   const { realm = "", service, scope = `repository:${repository.path}:pull` } = parameters;
   if (!URL.canParse(realm)) throw denied(repository, "the registry names no token service");
-  const url = new URL(realm);
+  const url = withoutLogin(new URL(realm));
   if (!policy.allows(url, refused.url))
     throw denied(repository, "the registry's token service would get the login in the clear");
   if (service !== undefined) url.searchParams.set("service", service);

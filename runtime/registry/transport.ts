@@ -75,10 +75,17 @@ async function follow(start: URL, headers: Headings, attempt: Attempt): Promise<
     const location = answer.headers.get("location");
     if (!REDIRECTS.includes(answer.status) || location === null || !URL.canParse(location, url)) return answer;
     await answer.discard();
-    url = new URL(location, url);
+    url = withoutLogin(new URL(location, url));
     if (url.origin !== start.origin) sent = withoutCredentials(headers);
   }
   throw unreachable(start, new Error(`more than ${MAX_REDIRECTS} redirects`));
+}
+
+/** A login in an address would be sent, and told in errors; ours are never there, and nobody else's are wanted. */
+export function withoutLogin(url: URL): URL {
+  url.username = "";
+  url.password = "";
+  return url;
 }
 
 function withoutCredentials(headers: Headings): Headings {

@@ -54,7 +54,7 @@ static void report(enum report_kind kind, uint32_t value) {
 
 static _Noreturn void give_up(enum report_kind kind, int value, const char *what) {
     if (kind == REPORT_NO_USER) dprintf(STDERR_FILENO, "mayfly: no such user or group in the image: %s\n", what);
-    else dprintf(STDERR_FILENO, "mayfly: %s: %s\n", what, strerror(value));
+    else dprintf(STDERR_FILENO, "mayfly: \"%s\": %s\n", what, strerror(value));
     report(kind, (uint32_t)value);
     _exit(kind == REPORT_NO_EXEC && value == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
 }

@@ -56,19 +56,35 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
   }
 
   async function supervise(bundle: string, spec: SandboxSpec): Promise<OciSandbox> {
+    await makeBundle(bundle);
     try {
       await writeBundle(bundle, spec);
       const argv = shimArguments(bundle, spec);
-      return new OciSandbox({ argv, bundle, cgroupPath: cgroupOf(spec.id), layout: options.layout });
+      return new OciSandbox({
+        argv,
+        bundle,
+        runtimeState: join(runtimeRoot, spec.id),
+        cgroupPath: cgroupOf(spec.id),
+        layout: options.layout,
+      });
     } catch (error) {
       await rm(bundle, { recursive: true, force: true });
       throw toHostError(error);
     }
   }
 
+  /** Two sandboxes of one id would remove each other; the second is refused before it touches anything. */
+  async function makeBundle(bundle: string): Promise<void> {
+    try {
+      await mkdir(bundles, { recursive: true, mode: 0o700 });
+      await mkdir(bundle, { mode: 0o700 });
+    } catch (error) {
+      throw toHostError(error);
+    }
+  }
+
   async function writeBundle(bundle: string, spec: SandboxSpec): Promise<void> {
     const config = bundleConfig(spec, { ...options, cgroupPath: cgroupOf(spec.id) });
-    await mkdir(bundle, { recursive: true, mode: 0o700 });
     await writeFile(join(bundle, "config.json"), JSON.stringify(config), { mode: 0o600 });
   }
 

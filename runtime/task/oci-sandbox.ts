@@ -18,6 +18,8 @@ const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGUSR1: 10, SIGUSR2: 12, SIGTERM: 15 } 
 export interface OciSandboxOptions {
   readonly argv: readonly [string, ...string[]];
   readonly bundle: string;
+  /** Where the OCI runtime keeps its record of the container. */
+  readonly runtimeState: string;
   readonly cgroupPath: string;
   readonly layout: CgroupLayout;
 }
@@ -129,6 +131,7 @@ export class OciSandbox implements Sandbox {
     this.stdout.destroy();
     this.stderr.destroy();
     await removeCgroup(this.#options.layout, this.#options.cgroupPath);
+    await rm(this.#options.runtimeState, { recursive: true, force: true }); // Of a shim that was killed.
     await rm(this.#options.bundle, { recursive: true, force: true });
   }
 }

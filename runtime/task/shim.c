@@ -42,6 +42,7 @@ enum {
     MAX_LAYERS = 500,       // overlayfs' own limit
     OPTIONS_BYTES = 4096,   // mount(2) takes one page of options
     SPLICE_BYTES = 1 << 20,
+    REMOVE_MS = 10000,      // a delete takes 10 ms; what hangs this long is left to the worker's next start
     LINE_BYTES = 128,       // the longest line the worker sends is far shorter
     EXIT_USAGE = 64,
 };
@@ -62,6 +63,7 @@ static struct {
     int report_status;
     int init_status;
     int64_t deadline_ms;
+    int64_t remove_by_ms; // when the runtime's delete has taken too long
 } box;
 
 static int64_t now_ms(void) {
@@ -190,6 +192,7 @@ static pid_t start_runtime(bool creates, const char *const command[]) {
 
     pid_t pid = fork();
     if (pid) return pid; // Also -1: see run_command().
+    prctl(PR_SET_PDEATHSIG, SIGKILL); // Without its shim a command has nobody to work for.
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -226,6 +229,7 @@ static void start(void) {
 }
 
 static void remove_container(void) {
+    box.remove_by_ms = now_ms() + REMOVE_MS;
     run_command(REMOVING, false, (const char *[]){"delete", "--force", NULL});
 }
 
@@ -243,7 +247,7 @@ static pid_t read_pid_file(void) {
 static void kill_container(void) {
     box.doomed = true;
     if (box.init) kill(box.init, SIGKILL);
-    else if (box.command && box.stage == CREATING) kill(box.command, SIGKILL);
+    if (box.command && box.stage <= CREATED) kill(box.command, SIGKILL);
 }
 
 static void tell_exit(void) {
@@ -363,8 +367,8 @@ static bool hear(void) {
 // ---- The loop ---------------------------------------------------------------------------------------------------------
 
 static int poll_timeout(bool abandoned) {
-    if (abandoned) return -1;
-    int64_t left = box.deadline_ms - now_ms();
+    if (abandoned && box.stage != REMOVING) return -1;
+    int64_t left = (box.stage == REMOVING ? box.remove_by_ms : box.deadline_ms) - now_ms();
     return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
@@ -403,6 +407,7 @@ static void run_loop(int signals) {
             kill_container();
         }
         if (box.unwanted && box.stage == ENDED) remove_container();
+        if (box.stage == REMOVING && now_ms() >= box.remove_by_ms && box.command) kill(box.command, SIGKILL);
     }
 }
 

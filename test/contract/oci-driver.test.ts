@@ -48,6 +48,15 @@ describe("an OCI runtime that fails", () => {
     await under.stop();
   });
 
+  it("to come back from start is ended by the deadline, container and command alike", async () => {
+    const under = await makeRuntime({ ociRuntime: await broken("start", "exec sleep 300") });
+    await expect(under.open({ argv: ["sleep", "300"], deadlineMs: 500 })).rejects.toMatchObject({
+      reason: "host_unavailable",
+    });
+    expect(await traces(under.host)).toMatchObject({ mounts: [], cgroups: [], processes: [], networkNamespaces: [] });
+    await under.stop();
+  });
+
   it("to come back from create is ended by the deadline", async () => {
     const under = await makeRuntime({ ociRuntime: await broken("create", "exec sleep 300") });
     await expect(under.open({ deadlineMs: 500 })).rejects.toMatchObject({ reason: "host_unavailable" });

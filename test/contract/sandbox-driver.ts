@@ -58,6 +58,15 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         await expect(under.open({ image })).rejects.toMatchObject({ reason: "host_unavailable" });
       });
 
+      it("refuses a second one of the same id, and does not touch the first", async () => {
+        const first = await under.open({ id: "twice", argv: ["cat"] });
+        await expect(under.open({ id: "twice" })).rejects.toMatchObject({ reason: "host_unavailable" });
+        first.stdin.end("unharmed");
+        expect(await text(first.stdout)).toBe("unharmed");
+        expect((await first.ended).process).toEqual({ kind: "exited", exitCode: 0 });
+        await first.close();
+      });
+
       it("rejects at once when the signal has been aborted before", async () => {
         await expect(under.open({}, AbortSignal.abort(new Error("too late")))).rejects.toThrow("too late");
       });

@@ -25,7 +25,7 @@ describe("a gateway does not start", () => {
     [
       "with a variable that is not Mayfly's",
       { env: { MAYFLY_API_KEY_FILE: "/k" } },
-      "MAYFLY_API_KEY_FILE is not a variable",
+      "MAYFLY_API_KEY_FILE is not a setting",
     ],
     ["on all addresses without keys", { env: { MAYFLY_LISTEN_HOST: "0.0.0.0" } }, "MAYFLY_API_KEYS_FILE"],
     [

@@ -1,5 +1,6 @@
 // The consumer on a real queue: what it takes, what it leaves to others, and what it does when it is told to stop.
 
+import { Queue } from "bullmq";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { keys, QUEUE_PREFIX, queueName, transitionKeys } from "../../core/keys.ts";
@@ -339,3 +340,20 @@ async function commandsSent(): Promise<number> {
     .filter(([, name]) => name !== "ping" && name !== "info" && !name?.startsWith("config"))
     .reduce((sum, [, , count]) => sum + Number(count), 0);
 }
+
+describe("a second ticket of an attempt that this worker has", () => {
+  test("is thrown away, and the attempt goes on alone", async () => {
+    const { behave, end } = held();
+    const worker = await start({ behave });
+    const id = await submit();
+    await inState(id, "running");
+    const queue = new Queue(queueName("default"), { connection: gatewayRedis, prefix: QUEUE_PREFIX });
+    const ticket = { run: id, attempt: 1, demand: { cpus: 1, memoryBytes: 1, pids: 1 } };
+    await queue.add("run", ticket, { jobId: `${ticketId(ticket)}-again`, removeOnComplete: true });
+    await eventually(async () => expect(await queue.count()).toBe(0));
+    end(id);
+    await finished(id);
+    expect(worker.claimed.filter((each) => each.id === id)).toHaveLength(1);
+    await queue.close();
+  });
+});

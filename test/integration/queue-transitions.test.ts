@@ -138,8 +138,7 @@ describe("a run that is over", () => {
     const left = await redis.keys(`${keys.run(held.id)}*`);
     expect(left.toSorted()).toEqual(
       [
-        keys.run(held.id),
-        keys.stdin(held.id),
+        keys.run(held.id), // Its stdin is gone with its end.
         keys.output(held.id, "stderr"),
         keys.output(held.id, "stdout"),
       ].toSorted(),

@@ -82,6 +82,19 @@ describe("mayfly run", () => {
     expect(told.stdout.toString()).toBe(`1\n/made/here\n1000\n${48 * 2 ** 20}\n`);
   });
 
+  it("leaves to the program what looks like a flag of Node's own", async () => {
+    const told = await run(cluster.image, "echo", "--env-file=/nope", "--inspect");
+    expect({ ...told, stdout: told.stdout.toString() }).toEqual({
+      exitCode: 0,
+      stdout: "--env-file=/nope --inspect\n",
+      stderr: "",
+    });
+    expect(await run("--env-file", "/nope", cluster.image, "true")).toMatchObject({
+      exitCode: 125,
+      stderr: expect.stringContaining("--env-file /nope"),
+    });
+  });
+
   it("streams several MiB in and out, whole and in order", async () => {
     const bytes = randomBytes(5 * 2 ** 20);
     const told = await mayfly(["run", "-i", "--output-limit", "8m", cluster.image, "cat"], { stdin: bytes });

@@ -102,6 +102,31 @@ describe("a worker that is stopped", () => {
   });
 });
 
+describe("a worker that is stopped while a run is in its grace", () => {
+  it("waits no longer than its drain limit, and the run keeps the reason it had", async () => {
+    cluster = await startCluster({ workers: 0 });
+    const worker = await cluster.startWorker({ MAYFLY_DRAIN: "500ms" });
+    const { id } = await cluster.submit({
+      command: ["sh", "-c", "trap 'echo asked' TERM; while :; do sleep 0.05; done"],
+      timeouts: { run: "200ms", grace: "5m" },
+    });
+    await cluster.reaches(id, "running");
+    await follows(id, "asked");
+    expect(await worker.process.stop("SIGTERM")).toBe(0);
+    expect((await cluster.get(id)).outcome).toEqual({ kind: "timed_out", clock: "run", limit: "200ms" });
+  });
+
+  async function follows(id: string, word: string): Promise<void> {
+    const answer = await cluster.fetch(`/v1/runs/${id}/events`);
+    const base64 = Buffer.from(`${word}\n`).toString("base64");
+    let seen = "";
+    for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
+      seen += Buffer.from(chunk).toString("utf8");
+      if (seen.includes(base64)) return;
+    }
+  }
+});
+
 describe("Redis restarted under load", () => {
   it.each([
     ["SIGTERM", "everysec"],

@@ -16,6 +16,7 @@ const CORE_FILES = [
   "errors.ts",
   "host.ts",
   "ids.ts",
+  "issues.ts",
   "keys.ts",
   "log.ts",
   "record.ts",

@@ -67,10 +67,10 @@ describe("the program", () => {
     [["inpsect"], 2, 'there is no command "inpsect"; did you mean inspect?'],
     [["help", "rn"], 2, 'there is no command "rn"; did you mean run?'],
     [["--jsno"], 2, "there is no flag --jsno; did you mean --json?"],
-    [["logs"], 2, "it takes ID, and something of that is missing"],
+    [["logs"], 2, "ID is missing; it takes ID"],
     [["ps", "--state", "flying"], 2, '--state "flying" is not one of queued, starting, running, finished'],
     [["ps", "-n", "0"], 2, '--number "0" is not a whole number from 1 to 10000'],
-    [["run"], 125, "it takes IMAGE [COMMAND...], and something of that is missing"],
+    [["run"], 125, "IMAGE is missing; it takes IMAGE [COMMAND...]"],
     [
       ["run", "-v", "/:/host", "busybox"],
       125,

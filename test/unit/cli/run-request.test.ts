@@ -60,8 +60,8 @@ describe("the request of mayfly run", () => {
   it.each([
     [["-m", "1k"], "--memory is less than 16MiB"],
     [["-m", "256mb"], '--memory "256mb" is not a size such as "256MiB", or docker\'s "256m" or "1g"'],
-    [["--cpus", "many"], '--cpus "many" is not a number'],
-    [["--retries", "-1"], '--retries "-1" is not a number'],
+    [["--cpus", "many"], '--cpus "many" is not a number such as 2 or 0.5'],
+    [["--retries", "-1"], '--retries "-1" is not a number such as 2 or 0.5'],
     [["--timeout", "5"], '--timeout is not a duration with units, such as "500ms", "30s" or "1h30m"'],
     [["-w", "relative"], "--workdir must be absolute"],
     [["--env-file", "gone.env"], "--env-file gone.env: no such file"],

@@ -57,7 +57,7 @@ describe("without a reason from outside, the kernel's facts are the outcome", ()
     [
       "a failure with an OOM kill is the memory limit: a child was it",
       end(exited(1), 2),
-      { kind: "oom_killed", limit: "64MiB" },
+      { kind: "oom_killed", limit: "64MiB", exitCode: 1 },
     ],
     ["success in spite of a child's OOM kill is success", end(exited(0), 1), exited(0)],
   ])("%s", (_, facts, outcome) => {
