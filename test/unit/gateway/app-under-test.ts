@@ -12,7 +12,7 @@ import { RunStore } from "../../../gateway/dispatch/run-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
 
 export const KEY = "a-key-of-acme";
-export const MAX_BODY_BYTES = 4096;
+export const MAX_BODY_BYTES = 16_384;
 export const HOST = "127.0.0.1:8080";
 
 export interface AppUnderTest {

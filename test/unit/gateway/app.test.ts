@@ -147,8 +147,8 @@ describe("a fault of the gateway's own", () => {
   });
 });
 
-describe("a body of a thousand names", () => {
-  const names = Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`bad name ${i}`, ""]));
+describe("a body of six hundred names", () => {
+  const names = Object.fromEntries(Array.from({ length: 600 }, (_, i) => [`${i}`, ""]));
 
   test.each([
     ["env", { image, env: names }],
