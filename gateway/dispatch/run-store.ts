@@ -175,7 +175,7 @@ export class RunStore {
 
   /** Finishes an overdue run or queues its next attempt, as its record has it. Answers what was done. */
   async settleOverdue(id: string): Promise<"not yet" | "finished" | "requeued"> {
-    const record = await this.#onRedis(async (redis) => parseRecord(await redis.hgetall(keys.run(id))));
+    const record = readable(await this.#onRedis((redis) => redis.hgetall(keys.run(id))));
     const plan = record && planRun(record.request);
     const names = transitionKeys.overdue(id);
     const args = [
@@ -229,6 +229,15 @@ export class RunStore {
 
   #onRedis<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     return onRedis(this.#options.redis, () => work(this.#options.redis));
+  }
+}
+
+/** A record that this version cannot read is settled all the same, without another attempt: nothing stays for ever. */
+function readable(hash: Record<string, string>): RunRecord | undefined {
+  try {
+    return parseRecord(hash);
+  } catch {
+    return undefined;
   }
 }
 

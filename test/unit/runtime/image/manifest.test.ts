@@ -34,6 +34,23 @@ test("entries of an index that are no images are left out", () => {
 });
 
 test.each([
+  ["manifests", { schemaVersion: 2, manifests: Array(300_000).fill({}) }],
+  ["layers", { ...MANIFEST, layers: Array(300_000).fill({}) }],
+])("a list of %s that is too long is refused as one fault, and its elements are not looked at", (field, document) => {
+  const parsed = (() => {
+    try {
+      return parse(document);
+    } catch (error) {
+      return error;
+    }
+  })();
+  expect(parsed).toMatchObject({
+    reason: "image_corrupt",
+    message: expect.stringMatching(new RegExp(`${field}: .*1000`)),
+  });
+});
+
+test.each([
   ["not JSON", "{", "image_corrupt", "not a JSON object"],
   ["an array", [], "image_corrupt", "not a JSON object"],
   ["null", null, "image_corrupt", "not a JSON object"],
