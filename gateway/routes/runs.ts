@@ -2,6 +2,7 @@
 
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { MayflyError } from "../../core/errors.ts";
 import type { RunRecord } from "../../core/record.ts";
 import { RunRequest } from "../../core/request.ts";
 import { Run } from "../../core/run.ts";
@@ -41,6 +42,7 @@ const submit = createRoute({
     202: json(Run, "The run is accepted; `Location` is where it is to be found."),
     413: problem("The body, or the stdin in it, is over the limit."),
     415: problem("The body is not application/json."),
+    501: problem("The request carries an Idempotency-Key, which is not supported yet."),
     429: problem("The queue is full, or this gateway holds as many waiting requests as it may."),
     ...FAILURES,
   },
@@ -115,6 +117,13 @@ export function registerRuns(app: App, dispatcher: Dispatcher): void {
   const { store } = dispatcher;
 
   app.openapi(submit, async (c) => {
+    // To take the header and not to heed it would be worse than to refuse it: the caller counts on one run.
+    if (c.req.header("idempotency-key") !== undefined) {
+      throw new MayflyError(
+        "not_implemented",
+        "Idempotency-Key is not supported yet; without it, each call is a run of its own",
+      );
+    }
     const wait = parseWait(c.req.header("prefer"));
     const record = await dispatcher.submit(c.req.valid("json"), c.get("tenant"), {
       waitMs: wait * 1000,

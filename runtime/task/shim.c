@@ -411,6 +411,23 @@ static void run_loop(int signals) {
     }
 }
 
+// A runtime that was killed half-way leaves its own children to us, their subreaper. None of them is to outlive the shim, and
+// none is to be left unreaped. What cannot be killed at once (it waits for a disk) holds the shim until the worker's patience ends.
+static void end_stragglers(void) {
+    do {
+        char list[4096] = "";
+        int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+        if (fd >= 0 && read(fd, list, sizeof list - 1) > 0) {
+            for (char *rest = list, *end; *rest; rest = end) {
+                pid_t pid = (pid_t)strtol(rest, &end, 10);
+                if (end == rest) break;
+                if (pid > 1) kill(pid, SIGKILL);
+            }
+        }
+        if (fd >= 0) close(fd);
+    } while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+}
+
 static int watch_children(void) {
     sigset_t children;
     sigemptyset(&children);
@@ -443,6 +460,7 @@ int main(int argc, char *argv[]) {
 
     create();
     run_loop(signals);
+    end_stragglers();
     tell("released");
     // Output that the worker has not read yet stays in its sockets.
     return EXIT_SUCCESS;

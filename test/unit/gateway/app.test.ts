@@ -147,6 +147,12 @@ describe("a fault of the gateway's own", () => {
   });
 });
 
+test("an Idempotency-Key is refused rather than not heeded", async () => {
+  const request = posted({ image });
+  const headers = { ...(request.headers as Record<string, string>), "idempotency-key": "k" };
+  expect((await app.request("/v1/runs", { ...request, headers })).status).toBe(501);
+});
+
 describe("a body of six hundred names", () => {
   const names = Object.fromEntries(Array.from({ length: 600 }, (_, i) => [`${i}`, ""]));
 
