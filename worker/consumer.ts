@@ -3,6 +3,7 @@
 // A BullMQ job is a ticket: it says that an attempt waits, and is spent as soon as the run's record is claimed. The record,
 // not the job, is the truth; a ticket that comes twice, or late, claims nothing and is thrown away.
 
+import { setTimeout as delay } from "node:timers/promises";
 import { type Job, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { monotonicMs } from "../core/clock.ts";
@@ -14,6 +15,10 @@ import type { RunStore } from "./run-store.ts";
 
 /** A run that this host can never hold is put back for others, and looked at again by anybody after this. */
 const TOO_LARGE_DELAY_MS = 1_000;
+/** Long enough for a host that waits to take the run: it needs a few milliseconds. */
+const LOOK_AWAY_MS = 100;
+/** Of how many tickets it is remembered that they were put aside; after that all are forgotten, which costs a delay. */
+const MAX_PASSED = 1_000;
 /** After a failed fetch. BullMQ and ioredis reconnect by themselves; this only keeps the loop from spinning meanwhile. */
 const FETCH_RETRY_MS = 200;
 
@@ -35,6 +40,8 @@ export class Consumer {
   readonly #executing = new Set<Promise<void>>();
   /** Attempts that this life of the worker has, by their tickets' names. */
   readonly #held = new Set<string>();
+  /** Tickets that were put aside here once. */
+  readonly #passed = new Set<string>();
   readonly #stopped = Promise.withResolvers<void>();
   #loop: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -98,7 +105,7 @@ export class Consumer {
       return this.#spend(job);
     }
     if (this.#stopping) return this.#handBack(job);
-    if (!ledger.couldEverHold(ticket.data.demand)) return this.#delay(job);
+    if (!ledger.couldEverHold(ticket.data.demand)) return this.#passOn(job);
     const share = ledger.take(ticket.data.demand);
     if (share) return this.#claim(job, ticket.data, share);
     // First come, first served: this host takes nothing smaller before it, and other hosts may have it.
@@ -151,13 +158,25 @@ export class Consumer {
     await job.moveToWait(this.#options.incarnation);
   }
 
-  async #delay(job: Job): Promise<void> {
+  /**
+   * A run that this host can never hold: put aside for a while the first time, so that what is behind it is not kept. When it
+   * comes here again it goes back at once, and this host looks away, so that a larger one is sure to be first.
+   */
+  async #passOn(job: Job): Promise<void> {
+    const id = String(job.id);
+    if (this.#passed.delete(id)) {
+      await this.#handBack(job);
+      await Promise.race([delay(LOOK_AWAY_MS), this.#stopped.promise]);
+      return;
+    }
+    if (this.#passed.size >= MAX_PASSED) this.#passed.clear();
+    this.#passed.add(id);
     await job.moveToDelayed(Date.now() + TOO_LARGE_DELAY_MS, this.#options.incarnation);
   }
 
   async #pause(error: unknown): Promise<void> {
     if (this.#stopping) return;
     this.#options.log.warn("queue.fetch_failed", { error });
-    await new Promise((resolve) => setTimeout(resolve, FETCH_RETRY_MS));
+    await delay(FETCH_RETRY_MS);
   }
 }
