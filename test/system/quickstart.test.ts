@@ -42,3 +42,24 @@ it.each(["the first time", "and again"])(
     await expect(fetch(`${url}/healthz`)).rejects.toThrow();
   },
 );
+
+it("npm start runs the same stack in the foreground, until Ctrl-C", async () => {
+  const child = startProcess([process.execPath, join(ROOT, "infra/start.ts")], {
+    env: { MAYFLY_STATE_DIR: stateDir },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const ended = finished(child);
+  const url = await new Promise<string>((resolve, reject) => {
+    let said = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      said += chunk.toString();
+      const found = /(http:\/\/127\.0\.0\.1:\d+)\/docs/.exec(said)?.[1];
+      if (found) resolve(found);
+    });
+    ended.then(({ stderrTail }) => reject(new Error(`it ended: ${said}${stderrTail}`)), reject);
+  });
+  expect(await (await fetch(`${url}/readyz`)).json()).toMatchObject({ ready: true, hosts: 1 });
+  child.kill("SIGINT");
+  expect((await ended).exitCode).toBe(0);
+  await expect(fetch(`${url}/healthz`)).rejects.toThrow();
+});
