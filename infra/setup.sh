@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a Debian machine ready for Mayfly: system packages, Node packages (Node 26 among them), native programs.
 #
-#   sh infra/setup.sh [--with-tests]
+#   sh infra/setup.sh [--with-tests] [--with-peers]
 #
 # It does only what is missing, says a line for each thing that it does, and is silent and quick when nothing is. It starts
 # no service. Several set-ups at the same time wait for each other.
@@ -28,6 +28,14 @@ test_packages="
 crun:/usr/bin/crun
 apache2-utils:/usr/bin/htpasswd
 iproute2:/usr/sbin/ip
+"
+# What the benchmark measures Mayfly against. None of it is needed for anything else.
+peer_packages="
+docker.io:/usr/sbin/dockerd
+containerd:/usr/bin/containerd
+podman:/usr/bin/podman
+crun:/usr/bin/crun
+bubblewrap:/usr/bin/bwrap
 "
 
 policy=/usr/sbin/policy-rc.d
@@ -153,7 +161,8 @@ native_programs() {
 for argument in "$@"; do
   case $argument in
     --with-tests) packages="$packages $test_packages" ;;
-    *) fail "unknown argument $argument; there is only --with-tests" ;;
+    --with-peers) packages="$packages $peer_packages" ;;
+    *) fail "unknown argument $argument; there are --with-tests, --with-peers" ;;
   esac
 done
 [ "$(uname -s)" = Linux ] || fail "Mayfly runs containers with Linux' own means: it needs Linux"
