@@ -3,9 +3,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HELP, type Options, parseOptions } from "./arguments.ts";
+import { installPeers } from "./long-command.ts";
 import { describeMachine } from "./machine.ts";
 import { buildNative, killTimed } from "./native.ts";
-import { installPeers } from "./peers.ts";
 import { svgPlot } from "./plot.ts";
 import { progressOn } from "./progress.ts";
 import type { Report, SuiteReport } from "./report.ts";

@@ -29,10 +29,10 @@ export interface RuntimeCalls {
   start: { readonly in: { readonly workload: Workload; readonly pace: Pace }; readonly out: Starts };
   load: { readonly in: { readonly workload: Workload; readonly burst: Burst }; readonly out: number };
   /** Opens so many more sandboxes that sleep. */
-  sleep: { readonly in: { readonly workload: Workload; readonly count: number }; readonly out: void };
+  sleep: { readonly in: { readonly workload: Workload; readonly count: number }; readonly out: null };
   /** Closes those that sleep. */
-  wake: { readonly in: null; readonly out: void };
-  close: { readonly in: null; readonly out: void };
+  wake: { readonly in: null; readonly out: null };
+  close: { readonly in: null; readonly out: null };
 }
 
 export type CallName = keyof RuntimeCalls;

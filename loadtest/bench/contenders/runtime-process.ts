@@ -134,10 +134,13 @@ const handlers: Handlers = {
     return { ms: await pacedOnce(pace, one), removalMs };
   },
   load: ({ workload, burst }) => countWithin(burst, () => runOnce(workload, () => {})),
-  sleep: ({ workload, count }) => sleep(workload, count),
-  wake,
-  close,
+  sleep: ({ workload, count }) => done(sleep(workload, count)),
+  wake: () => done(wake()),
+  close: () => done(close()),
 };
+
+/** An answer has to be something: JSON has no `undefined`. */
+const done = (work: Promise<void>) => work.then(() => null);
 
 async function answer({ id, name, input }: Call): Promise<Reply> {
   try {
