@@ -46,10 +46,10 @@ export async function interleave(lanes: readonly Lane[], rounds: number, say: Sa
   }));
 }
 
-/** The first line of what an error says, and no more than fits into a note. */
+/** What an error says, on one line, and no more than fits into a note. */
 export function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  const line = text.replaceAll(/\s*\n\s*/g, " · ").trim();
+  const line = text.trim().replaceAll(/\s*\n\s*/g, " · ");
   return line.length > 300 ? `${line.slice(0, 299)}…` : line;
 }
 
