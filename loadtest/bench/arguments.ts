@@ -36,7 +36,7 @@ export const HELP = `npm run bench [-- FLAGS]: Mayfly, other engines and the ker
   --install-peers     first installs docker.io, containerd, podman, crun and bubblewrap, without starting a service
   --help              says this
 
-As root, on a machine that does nothing else. A run of all suites takes about half an hour.
+As root, on a machine that does nothing else. A run of all suites takes about a quarter of an hour.
 `;
 
 export interface Options {

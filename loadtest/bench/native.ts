@@ -9,6 +9,8 @@ const NATIVE = join(import.meta.dirname, "native");
 
 /** How long a single container may take before its contender is given up. */
 const LIMIT_MS = 30_000;
+/** How long what a burst has begun may take to end. */
+const MAX_TAIL_MS = 2 * 60_000;
 const MAX_STDERR = 2_000;
 
 export interface Pace {
@@ -19,6 +21,7 @@ export interface Pace {
 
 export interface Burst {
   readonly parallel: number;
+  /** For how long new ones are begun. What has been begun is ended, and its time counts. */
   readonly ms: number;
 }
 
@@ -35,19 +38,20 @@ export async function buildNative(): Promise<void> {
 
 /** Milliseconds each. */
 export async function timeEach(timed: Timed, { count, pauseMs }: Pace): Promise<number[]> {
-  const samples = await samplesOf(timed, [count, pauseMs], count * (pauseMs + LIMIT_MS));
-  if (samples.length !== count) throw new Error(`${timed.program} told ${samples.length} figures instead of ${count}`);
-  return samples;
+  const lines = await linesOf(timed, [count, pauseMs], count * (pauseMs + LIMIT_MS));
+  if (lines.length !== count) throw new Error(`${timed.program} told ${lines.length} figures instead of ${count}`);
+  return lines.map((line) => Number(line) / 1000);
 }
 
-/** How many ended within the burst, a second. */
+/** How many were run, a second. */
 export async function rateOf(timed: Timed, { parallel, ms }: Burst): Promise<number> {
-  const samples = await samplesOf({ ...timed, mode: "load" }, [parallel, ms], ms + 2 * LIMIT_MS);
-  return (samples.length * 1000) / ms;
+  const lines = await linesOf({ ...timed, mode: "load" }, [parallel, ms], ms + MAX_TAIL_MS);
+  const elapsedUs = Number(/^in (\d+)$/.exec(lines.pop() ?? "")?.[1]);
+  return (lines.length * 1_000_000) / elapsedUs;
 }
 
 /** In a process group of its own, so that what it has started ends with it when it takes too long. */
-async function samplesOf(timed: Timed, numbers: readonly number[], limitMs: number): Promise<number[]> {
+async function linesOf(timed: Timed, numbers: readonly number[], limitMs: number): Promise<string[]> {
   const { program, mode, args, env } = timed;
   const child = spawn(join(NATIVE, "build", program), [mode, ...numbers.map(String), ...args], {
     env: { ...PLAIN_ENVIRONMENT, ...env },
@@ -64,11 +68,7 @@ async function samplesOf(timed: Timed, numbers: readonly number[], limitMs: numb
     const { stdout, stderr, how } = await ended(child);
     if (isLate) throw new Error(`not over within ${limitMs / 1000} s`);
     if (how !== "exited 0") throw new Error(stderr.trim() || `${program} ${how}`);
-    return stdout
-      .trim()
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => Number(line) / 1000);
+    return stdout.split("\n").filter((line) => line !== "");
   } finally {
     clearTimeout(limit);
     alive.delete(child);

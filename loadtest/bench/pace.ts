@@ -13,18 +13,19 @@ export async function pacedOnce({ count, pauseMs }: Pace, one: () => Promise<num
   return samples;
 }
 
-/** Many side by side for a time; gives how many ended within it, a second. Rejects when all are over, if one rejected. */
-export async function countWithin({ parallel, ms }: Burst, one: () => Promise<unknown>): Promise<number> {
-  const end = performance.now() + ms;
+/** Many side by side; gives how many were run, a second. Rejects, when all are over, if one rejected. */
+export async function rateOfMany({ parallel, ms }: Burst, one: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
   let count = 0;
   const loop = async () => {
-    while (performance.now() < end) {
+    while (performance.now() < start + ms) {
       await one();
-      if (performance.now() <= end) count++;
+      count++;
     }
   };
   const ended = await Promise.allSettled(Array.from({ length: parallel }, loop));
+  const elapsedMs = performance.now() - start;
   const failed = ended.find((each) => each.status === "rejected");
   if (failed) throw failed.reason;
-  return (count * 1000) / ms;
+  return (count * 1000) / elapsedMs;
 }

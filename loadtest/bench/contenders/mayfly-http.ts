@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { freePort } from "../../../infra/ports.ts";
 import { type Environment, WORKER_VARIABLES } from "../../../infra/settings.ts";
 import { Stack } from "../../../infra/stack.ts";
-import { countWithin, pacedOnce } from "../pace.ts";
+import { pacedOnce, rateOfMany } from "../pace.ts";
 import { limitsOf } from "../settings.ts";
 import type { Subject } from "../subject.ts";
 import type { Workshop } from "../workshop.ts";
@@ -79,7 +79,7 @@ class MayflyHttp implements Contender {
   }
 
   async load(subject: Subject, burst: { parallel: number; ms: number }): Promise<number> {
-    return countWithin(burst, () => this.#run(subject));
+    return rateOfMany(burst, () => this.#run(subject));
   }
 
   async close(): Promise<void> {

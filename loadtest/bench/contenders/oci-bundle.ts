@@ -1,6 +1,6 @@
 // runc and crun by themselves: the command line on a bundle that is ready, with the namespaces that Mayfly's containers have.
 
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../../infra/command.ts";
 import { UID_BASE } from "../settings.ts";
@@ -25,6 +25,7 @@ async function openOciRuntime(name: string, workshop: Workshop): Promise<Contend
     argv: (subject) => [...runtime, "run", "--bundle", bundle(subject), "{id}"],
     async load(subject) {
       await workshop.room(`${name}/${subject.name}`);
+      await rm(join(bundle(subject), "config.json"), { force: true }); // Of an earlier suite: it is not overwritten.
       await run([program, "spec", "--bundle", bundle(subject)]);
       const file = join(bundle(subject), "config.json");
       const spec = JSON.parse(await readFile(file, "utf8"));

@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { SILENT } from "../../../core/log.ts";
 import { createRuntime, type Runtime, type RuntimeOptions, type Sandbox } from "../../../runtime/index.ts";
-import { countWithin, pacedOnce } from "../pace.ts";
+import { pacedOnce, rateOfMany } from "../pace.ts";
 import { limitsOf, UID_BASE } from "../settings.ts";
 import type { Call, CallName, Creation, Reply, RuntimeCalls, Workload } from "./runtime-calls.ts";
 
@@ -133,7 +133,7 @@ const handlers: Handlers = {
     };
     return { ms: await pacedOnce(pace, one), removalMs };
   },
-  load: ({ workload, burst }) => countWithin(burst, () => runOnce(workload, () => {})),
+  load: ({ workload, burst }) => rateOfMany(burst, () => runOnce(workload, () => {})),
   sleep: ({ workload, count }) => done(sleep(workload, count)),
   wake: () => done(wake()),
   close: () => done(close()),

@@ -3,8 +3,8 @@
 //   PROGRAM once COUNT PAUSE_MS ...     COUNT of them, one after another, with a pause before each. The pause matters: the
 //                                       kernel puts much of its work on namespaces and cgroups off until an RCU grace period
 //                                       is over, and in a tight loop one wait serves many.
-//   PROGRAM load PARALLEL MS ...        PARALLEL processes, each making one after another for MS milliseconds. Only what
-//                                       has ended within that time is told: the lines are the throughput.
+//   PROGRAM load PARALLEL MS ...        PARALLEL processes, each beginning one after another for MS milliseconds. All that was
+//                                       begun is ended, and the last line is `in US`, the time from the first to the last.
 
 #ifndef PACE_H
 #define PACE_H
@@ -66,21 +66,19 @@ static void pace_once(long count, long pause, one_function *one) {
 }
 
 static void pace_load(long parallel, long ms, one_function *one) {
-    int64_t end = now_us() + ms * 1000;
+    int64_t start = now_us(), end = start + ms * 1000;
     for (long i = 0; i < parallel; i++) {
         pid_t pid = fork();
         if (pid < 0) fail("fork: %s", strerror(errno));
         if (pid > 0) continue;
         if (prctl(PR_SET_PDEATHSIG, SIGKILL)) fail("prctl: %s", strerror(errno));
-        while (now_us() < end) {
-            int64_t us = one();
-            if (now_us() <= end) tell(us);
-        }
+        while (now_us() < end) tell(one());
         _exit(EXIT_SUCCESS);
     }
     int status, failed = 0;
     while (wait(&status) > 0) failed |= status;
     if (failed) _exit(EXIT_FAILURE); // Whoever failed has said why.
+    printf("in %lld\n", (long long)(now_us() - start));
 }
 
 #endif

@@ -79,11 +79,11 @@ async function amongSleepers(bench: Bench, { sleeping, count }: typeof FULL): Pr
     await client.call("wake", null);
     starts.get(0)?.push([...(await client.call("start", { workload, pace })).ms]);
   } catch (error) {
-    failure = `failed: ${reasonOf(error)}; `;
+    failure = `${reasonOf(error)}; `;
   } finally {
     await client.stop();
   }
-  const note = `${failure}mayfly-runtime, driver ${driver}, with so many containers alive that sleep`;
+  const note = `mayfly-runtime, driver ${driver}, with so many containers alive that sleep`;
   return [
     {
       name: "sleeping-memory",
@@ -91,6 +91,11 @@ async function amongSleepers(bench: Bench, { sleeping, count }: typeof FULL): Pr
       note: `${failure}busybox sleep, its supervisor included, once a step; ${shares.at(-1)?.note ?? "nothing was measured"}`,
       rounds: shares.map(({ kib }) => [kib]),
     },
-    ...[...starts].map(([each, rounds]) => ({ name: `start-${each}`, unit: "ms", note, rounds })),
+    ...[...starts].map(([each, rounds]) => ({
+      name: `start-${each}`,
+      unit: "ms",
+      note: rounds.length === 0 ? `${failure}${note}` : note,
+      rounds,
+    })),
   ];
 }

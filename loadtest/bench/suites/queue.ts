@@ -21,6 +21,7 @@ const REDIS_PORT = 6_490;
 const READY_MS = 30_000;
 /** The worker is idle again, and waits in its blocking fetch: a call that comes while it still tidies up finds it sooner. */
 const PAUSE_MS = 5;
+const SETTLE_MS = 50;
 const FULL = { rounds: 20, count: 50 };
 const QUICK = { rounds: 2, count: 10 };
 
@@ -43,7 +44,7 @@ export const queue: Suite = async ({ workshop, isQuick, say }) => {
     for (const name of QUEUES) opened.push(await Side.open(name, urlFile));
     const measured = await interleave(
       opened.map((side) => side.lane(count)),
-      rounds,
+      { rounds, settleMs: SETTLE_MS },
       say,
     );
     return suiteReport(measured, ["mayfly-queue/bullmq"]);

@@ -14,6 +14,7 @@ const PROGRAMS: readonly DebianProgram[] = [
 ];
 const OF: readonly ContenderName[] = ["mayfly-http", "mayfly-runtime", "docker", "runc"];
 const PAUSE_MS = 60;
+const SETTLE_MS = 250;
 const FULL = { rounds: 10, count: 3 };
 const QUICK = { rounds: 2, count: 1 };
 
@@ -58,6 +59,6 @@ function measure(bench: Bench, subjects: readonly Subject[]): Promise<Measured[]
     const rows = missing.flatMap(({ name, reason }) =>
       subjects.map((subject) => absent(`${subject.name}-${name}`, "ms", reason)),
     );
-    return [...(await interleave(lanes, rounds, bench.say)), ...rows];
+    return [...(await interleave(lanes, { rounds, settleMs: SETTLE_MS }, bench.say)), ...rows];
   });
 }

@@ -15,6 +15,8 @@ const OF: readonly ContenderName[] = [
   "runc",
   "floor",
 ];
+/** After 128 side by side there is much to tidy up. */
+const SETTLE_MS = 1_000;
 const FULL = { rounds: 3, ms: 4_000, levels: [1, 2, 8, 32, 128] };
 const QUICK = { rounds: 1, ms: 1_500, levels: [1, 2] };
 const UNIT = "containers/s";
@@ -39,7 +41,7 @@ export const throughput: Suite = (bench) =>
           measure: async () => [await contender.load(bench.busybox, { parallel, ms })],
         })),
     );
-    return reportOf(withAbsent(await interleave(lanes, rounds, bench.say), opened, UNIT));
+    return reportOf(withAbsent(await interleave(lanes, { rounds, settleMs: SETTLE_MS }, bench.say), opened, UNIT));
   });
 
 const laneName = (name: string, parallel: number) => `${name} x${parallel}`;

@@ -11,7 +11,7 @@ describe("rounds", () => {
   it("measure everybody in turn, and then again", async () => {
     const order: string[] = [];
     const lanes = ["a", "b", "c"].map((name) => lane(name, () => [order.push(name)]));
-    const found = await interleave(lanes, 2, silent);
+    const found = await interleave(lanes, { rounds: 2, settleMs: 0 }, silent);
     expect(order.join("")).toBe("abcabc");
     expect(found[1]).toEqual({ name: "b", unit: "ms", note: "a note", rounds: [[2], [5]] });
   });
@@ -22,7 +22,7 @@ describe("rounds", () => {
       if (++calls === 2) throw new Error("no more");
       return [calls];
     });
-    const [bad, good] = await interleave([failing, lane("good", () => [1])], 3, silent);
+    const [bad, good] = await interleave([failing, lane("good", () => [1])], { rounds: 3, settleMs: 0 }, silent);
     expect(calls).toBe(2);
     expect(bad).toEqual({ name: "bad", unit: "ms", note: "failed in round 2: no more; a note", rounds: [[1]] });
     expect(good?.rounds).toEqual([[1], [1], [1]]);
