@@ -58,9 +58,12 @@ function rootOf(v1: readonly Hierarchy[], controller: string): string {
   return found.path;
 }
 
-/** Removes `name` below every hierarchy's root, with all below it. What has a process in it stays. */
+/** Removes `name`, and whatever is named `name-…`, from every hierarchy's root. What has a process in it stays. */
 export function removeCgroups(name: string): void {
-  for (const { path } of here()) removeTree(join(path, name));
+  for (const { path } of here()) {
+    const ours = readdirSync(path).filter((entry) => entry === name || entry.startsWith(`${name}-`));
+    for (const entry of ours) removeTree(join(path, entry));
+  }
 }
 
 function removeTree(directory: string): void {

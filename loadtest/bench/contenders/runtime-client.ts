@@ -55,7 +55,8 @@ export class RuntimeClient {
 
   /** A runtime of its own in the workshop, with directories of its own. */
   async create(workshop: Workshop, blanks: Creation["blanks"]): Promise<RuntimeCalls["create"]["out"]> {
-    const hostId = `bench-${randomBytes(4).toString("hex")}`;
+    // The runtime's cgroup is `mayfly-` and this name: beside the workshop's, which removes it if the runtime could not.
+    const hostId = `${workshop.cgroup.replace(/^mayfly-/, "")}-${randomBytes(4).toString("hex")}`;
     const room = await workshop.room(hostId);
     const where = { stateDir: join(room, "state"), runDir: join(room, "run"), hostId };
     return this.call("create", { ...where, driver: workshop.driver, blanks });

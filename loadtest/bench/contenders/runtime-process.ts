@@ -102,7 +102,10 @@ async function sleep(workload: Workload, count: number): Promise<void> {
   const opening = async () => {
     while (left-- > 0) sleepers.push(await open(workload, ["sleep", "1000000"]));
   };
-  await Promise.all(Array.from({ length: OPENED_AT_ONCE }, opening));
+  // All of them are waited for, also when one has failed: what is still on its way could not be closed.
+  const opened = await Promise.allSettled(Array.from({ length: OPENED_AT_ONCE }, opening));
+  const failed = opened.find((each) => each.status === "rejected");
+  if (failed) throw failed.reason;
 }
 
 /** A few at a time, for the same reason. */
