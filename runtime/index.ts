@@ -19,10 +19,20 @@ import { createImageStore, type HostImageStore } from "./image/store.ts";
 import { createLauncherDriver, type LauncherDriverOptions } from "./launcher/launcher-driver.ts";
 import { parseCredentials } from "./registry/credentials.ts";
 import { createOciDriver } from "./task/oci-driver.ts";
-import type { Guard, Sandbox, SandboxDriver, SandboxSpec } from "./task/sandbox.ts";
+import type { Blanks, Guard, Sandbox, SandboxDriver, SandboxSpec } from "./task/sandbox.ts";
 
 export type { Image, ImageConfig } from "./image/image.ts";
-export type { ProcessEnd, Sandbox, SandboxEnd, SandboxLimits, SandboxSpec, Usage } from "./task/sandbox.ts";
+export type {
+  Blanks,
+  ProcessEnd,
+  Sandbox,
+  SandboxEnd,
+  SandboxLimits,
+  SandboxSpec,
+  Signal,
+  TerminalSize,
+  Usage,
+} from "./task/sandbox.ts";
 
 export interface RuntimeOptions {
   /** Names this host's cgroup and containers; unique among the runtimes of one machine. */
@@ -54,8 +64,8 @@ export interface Runtime {
   ensureImage(reference: string, signal: AbortSignal): Promise<Image>;
   /** See SandboxDriver.open. */
   openSandbox(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox>;
-  /** Names of the cgroups of the blanks that are ready; none with a driver that keeps none. */
-  blanks(): Promise<readonly string[]>;
+  /** The blanks of a driver that keeps some. */
+  blanks(): Promise<Blanks>;
   /** Removes what an earlier life of this runtime left: containers, cgroups, half-made layers. To be called before the first run. */
   removeLeftovers(): Promise<{ sandboxes: string[] }>;
   /** To be called when no sandbox is open any more; leaves only what is kept on purpose: the images. */
@@ -102,7 +112,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     driver: driver.name,
     ensureImage: images.ensure,
     openSandbox: driver.open,
-    blanks: async () => driver.blanks?.() ?? [],
+    blanks: async () => driver.blanks?.() ?? { ready: 0, cgroups: [] },
     async removeLeftovers() {
       const [sandboxes] = await Promise.all([driver.removeLeftovers(), images.removeLeftovers()]);
       return { sandboxes };

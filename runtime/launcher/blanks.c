@@ -23,10 +23,13 @@ enum {
     RETIRE_EACH_SECOND = 4,
 };
 
+struct making;
+
 static struct {
     unsigned min, max, target;
     struct blank *ready;     // The one that was made last is used first: its pages are the likeliest to be at hand.
     unsigned ready_count, making, removing;
+    struct making *in_making;
     struct sandbox *waiting; // The first has waited longest.
     unsigned waiting_count;
     unsigned arrivals[WINDOW_SECONDS], second;
@@ -34,6 +37,12 @@ static struct {
     bool stopping;
     const struct cgroups *cgroups;
 } pool;
+
+// A name that is on its way to being a blank.
+struct making {
+    struct making *next;
+    char name[CGROUP_NAME_BYTES];
+};
 
 static void fill(void);
 
@@ -91,8 +100,18 @@ static void keep(struct blank *blank) {
     pool.ready_count++;
 }
 
-static void on_made(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]) {
+static void end_making(struct making *making) {
+    for (struct making **at = &pool.in_making; *at; at = &(*at)->next) {
+        if (*at != making) continue;
+        *at = making->next;
+        break;
+    }
+    free(making);
     pool.making--;
+}
+
+static void on_made(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]) {
+    end_making(task->owner);
     struct blank *blank = result->failed ? NULL : new_blank(task->job->name, result->pid, descriptors);
     if (!blank) {
         // A maker's child is ours; one that has come to nothing is reaped here.
@@ -110,11 +129,15 @@ static void on_made(struct task *task, const struct job_result *result, int desc
 }
 
 static bool make_one(bool urgent) {
-    char name[CGROUP_NAME_BYTES];
-    name_blank(name);
-    struct task *task = task_new(JOB_MAKE, name, 0);
-    if (!task) return false;
+    struct making *making = calloc(1, sizeof *making);
+    if (!making) return false;
+    name_blank(making->name);
+    struct task *task = task_new(JOB_MAKE, making->name, 0);
+    if (!task) return free(making), false;
+    making->next = pool.in_making;
+    pool.in_making = making;
     pool.making++;
+    task->owner = making;
     task->urgent = urgent;
     task->done = on_made;
     makers_submit(task);
@@ -256,13 +279,17 @@ struct blank_counts blanks_count(void) {
     return (struct blank_counts){.ready = pool.ready_count, .target = pool.target, .removing = pool.removing + pool.making};
 }
 
+static size_t add_name(char *text, size_t room, const char *name) {
+    size_t length = strlen(name) + 1;
+    if (length > room) return 0;
+    memcpy(text, name, length);
+    return length;
+}
+
 size_t blanks_names(char *text, size_t room) {
     size_t used = 0;
-    for (struct blank *blank = pool.ready; blank; blank = blank->next) {
-        size_t length = strlen(blank->name) + 1;
-        if (used + length > room) break;
-        memcpy(text + used, blank->name, length);
-        used += length;
-    }
+    for (const struct blank *blank = pool.ready; blank; blank = blank->next) used += add_name(text + used, room - used, blank->name);
+    for (const struct making *making = pool.in_making; making; making = making->next)
+        used += add_name(text + used, room - used, making->name);
     return used;
 }

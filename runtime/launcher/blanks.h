@@ -34,5 +34,5 @@ void blanks_stop(void);
 
 struct blank_counts { unsigned ready, target, removing; };
 struct blank_counts blanks_count(void);
-// The ready blanks' names, each with its NUL, in TEXT; returns the bytes used.
+// The names of blanks that are ready or being made, each with its NUL, in TEXT; returns the bytes used.
 size_t blanks_names(char *text, size_t room);

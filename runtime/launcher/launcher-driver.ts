@@ -88,7 +88,10 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
   return {
     name: "launcher",
     open,
-    blanks: async () => (await status()).blankNames,
+    async blanks() {
+      const { blanks, blankNames } = await status();
+      return { ready: blanks, cgroups: blankNames };
+    },
     async removeLeftovers() {
       return decodeStrings(await ask(socketPath, encodeFrame(FRAME.RESET), FRAME.RESET_DONE));
     },

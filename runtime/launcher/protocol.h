@@ -76,7 +76,7 @@ enum frame_type {
     FRAME_EXITED = 36,    //             struct exited
     FRAME_FAILED = 37,    //             stage, NUL, text
     FRAME_RELEASED = 38,  //             none, or why it could not be removed
-    FRAME_STATUS_IS = 39, //             struct status, then the names of the blanks' cgroups, each with its NUL
+    FRAME_STATUS_IS = 39, //             struct status, then the names of the cgroups of blanks, ready or being made, each with its NUL
     FRAME_RESET_DONE = 40, //            ids of what was removed, each with its NUL
 };
 

@@ -154,7 +154,7 @@ export interface LauncherStatus {
   readonly sandboxes: number;
   /** Cgroups of an earlier life that were removed at start. */
   readonly leftovers: number;
-  /** Names of the blanks' cgroups. */
+  /** Names of the cgroups of blanks that are ready or being made. */
   readonly blankNames: readonly string[];
 }
 

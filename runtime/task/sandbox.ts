@@ -101,10 +101,16 @@ export interface Sandbox {
 /** Is handed the way to extend a sandbox's deadline as soon as there is a sandbox: making it may take longer than its deadline. */
 export type Guard = (extend: (ms: number) => void) => void;
 
+/** Sandboxes that are made ahead of need, and have no run yet. */
+export interface Blanks {
+  readonly ready: number;
+  /** Names of the cgroups of those that are ready or being made. */
+  readonly cgroups: readonly string[];
+}
+
 export interface SandboxDriver {
   readonly name: string;
-  /** Names of the cgroups of sandboxes that are kept ready for runs to come. */
-  blanks?(): Promise<readonly string[]>;
+  blanks?(): Promise<Blanks>;
   /**
    * Resolves once the program has been started (or has already ended). When it rejects nothing is left on the host.
    * Errors: `invalid_field` (no such user in the image, a working directory that cannot be), `host_unavailable`.

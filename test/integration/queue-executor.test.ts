@@ -124,7 +124,7 @@ beforeEach(async () => {
   openSandbox = async () => sandbox;
   const runtime: Runtime = {
     driver: "fake",
-    blanks: async () => [],
+    blanks: async () => ({ ready: 0, cgroups: [] }),
     ensureImage: (...args) => ensureImage(...args),
     openSandbox: (spec, ...rest) => {
       opened.push(spec);

@@ -75,7 +75,7 @@ class World {
     };
     return {
       driver: "fake",
-      blanks: async () => [],
+      blanks: async () => ({ ready: 0, cgroups: [] }),
       ensureImage: (_reference, signal) => this.ensureImage(signal),
       openSandbox: async () => sandbox,
       removeLeftovers: async () => ({ sandboxes: [] }),
