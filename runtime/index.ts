@@ -12,17 +12,27 @@ import { join } from "node:path";
 import type { Log } from "../core/log.ts";
 import { CAPABILITIES } from "./bundle/config.ts";
 import { resolveSeccomp } from "./bundle/seccomp.ts";
-import { removeCgroup } from "./cgroup/cgroup.ts";
 import { probeHost } from "./host/probe.ts";
 import type { Image } from "./image/image.ts";
 import { linuxPlatform } from "./image/platform.ts";
-import { createImageStore } from "./image/store.ts";
+import { createImageStore, type HostImageStore } from "./image/store.ts";
+import { createLauncherDriver, type LauncherDriverOptions } from "./launcher/launcher-driver.ts";
 import { parseCredentials } from "./registry/credentials.ts";
 import { createOciDriver } from "./task/oci-driver.ts";
-import type { Guard, Sandbox, SandboxSpec } from "./task/sandbox.ts";
+import type { Blanks, Guard, Sandbox, SandboxDriver, SandboxSpec } from "./task/sandbox.ts";
 
 export type { Image, ImageConfig } from "./image/image.ts";
-export type { ProcessEnd, Sandbox, SandboxEnd, SandboxLimits, SandboxSpec, Usage } from "./task/sandbox.ts";
+export type {
+  Blanks,
+  ProcessEnd,
+  Sandbox,
+  SandboxEnd,
+  SandboxLimits,
+  SandboxSpec,
+  Signal,
+  TerminalSize,
+  Usage,
+} from "./task/sandbox.ts";
 
 export interface RuntimeOptions {
   /** Names this host's cgroup and containers; unique among the runtimes of one machine. */
@@ -31,6 +41,13 @@ export interface RuntimeOptions {
   readonly stateDir: string;
   /** Mount point that is used in each sandbox's own mount namespace; made if missing. Runtimes may share it. */
   readonly runDir: string;
+  /** Who makes the sandboxes: Mayfly's own launcher, or any OCI runtime's command line. */
+  readonly driver: "launcher" | "oci";
+  /** Of the `launcher` driver: how many blanks are kept ready, at least and at most. */
+  readonly blanks?: { readonly min: number; readonly max: number } | undefined;
+  /** Of the `launcher` driver: the socket of a launcher that runs already; without it, one is started. */
+  readonly launcherSocket?: string | undefined;
+  /** Of the `oci` driver: path of the OCI runtime. */
   readonly ociRuntime: string;
   readonly seccompProfile: string;
   readonly uidBase: number;
@@ -47,56 +64,90 @@ export interface Runtime {
   ensureImage(reference: string, signal: AbortSignal): Promise<Image>;
   /** See SandboxDriver.open. */
   openSandbox(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox>;
+  /** The blanks of a driver that keeps some. */
+  blanks(): Promise<Blanks>;
   /** Removes what an earlier life of this runtime left: containers, cgroups, half-made layers. To be called before the first run. */
   removeLeftovers(): Promise<{ sandboxes: string[] }>;
   /** To be called when no sandbox is open any more; leaves only what is kept on purpose: the images. */
   close(): Promise<void>;
 }
 
+/** A pool for a host of moderate load: it grows with the arrivals of the last minute. */
+export const DEFAULT_BLANKS = { min: 4, max: 64 } as const;
+
 /** Where the Makefile puts the native programs. */
 const BUILD = join(import.meta.dirname, "build");
+const native = (name: string) => join(BUILD, name);
 
 /** Checks the host once. Throws `host_unavailable` with all that it lacks, `configuration_invalid` for unusable options. */
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
-  const program = (name: string) => join(BUILD, name);
-  const native = { shim: program("mayfly-shim"), init: program("mayfly-init"), unpack: program("mayfly-unpack") };
-  const executables = [...Object.values(native), options.ociRuntime];
-  const layout = await probeHost({ executables, files: [options.seccompProfile] });
-  const cgroupParent = `mayfly-${options.hostId}`;
-  await mkdir(options.stateDir, { recursive: true, mode: 0o700 });
+  const { stateDir, runDir, uidBase, log } = options;
+  const layout = await probeHost({ executables: executablesOf(options), files: [options.seccompProfile] });
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
   // The container's root passes through it, as a user that owns nothing.
-  await mkdir(options.runDir, { recursive: true, mode: 0o711 });
+  await mkdir(runDir, { recursive: true, mode: 0o711 });
 
   const images = createImageStore({
-    stateDir: options.stateDir,
+    stateDir,
     platform: linuxPlatform(process.arch),
-    uidBase: options.uidBase,
-    unpackProgram: native.unpack,
+    uidBase,
+    unpackProgram: native("mayfly-unpack"),
     registries: {
       insecure: options.insecureRegistries ?? [],
       ...(options.registryAuth === undefined ? {} : { credentials: parseCredentials(options.registryAuth) }),
     },
-    log: options.log,
+    log,
   });
-  const driver = createOciDriver({
-    ...native,
-    runtime: options.ociRuntime,
-    stateDir: join(options.stateDir, "sandboxes"),
-    mountpoint: options.runDir,
-    cgroupParent,
+  const profile = JSON.parse(await readFile(options.seccompProfile, "utf8"));
+  const common = {
+    stateDir: join(stateDir, "sandboxes"),
+    cgroupParent: `mayfly-${options.hostId}`,
     layout,
-    uidBase: options.uidBase,
-    seccomp: resolveSeccomp(JSON.parse(await readFile(options.seccompProfile, "utf8")), process.arch, CAPABILITIES),
-  });
+    uidBase,
+    seccomp: resolveSeccomp(profile, process.arch, CAPABILITIES),
+  };
+  const driver = options.driver === "oci" ? ociDriver(options, common) : await launcherDriver(options, common, images);
 
   return {
     driver: driver.name,
     ensureImage: images.ensure,
     openSandbox: driver.open,
+    blanks: async () => driver.blanks?.() ?? { ready: 0, cgroups: [] },
     async removeLeftovers() {
       const [sandboxes] = await Promise.all([driver.removeLeftovers(), images.removeLeftovers()]);
       return { sandboxes };
     },
-    close: () => removeCgroup(layout, `/${cgroupParent}`),
+    close: driver.close,
   };
+}
+
+type Common = Pick<LauncherDriverOptions, "stateDir" | "cgroupParent" | "layout" | "uidBase" | "seccomp">;
+
+function executablesOf({ driver, ociRuntime, launcherSocket }: RuntimeOptions): string[] {
+  if (driver === "oci") return [...["mayfly-unpack", "mayfly-shim", "mayfly-init"].map(native), ociRuntime];
+  const launcher = launcherSocket === undefined ? ["mayfly-launcher", "mayfly-blank"] : [];
+  return ["mayfly-unpack", ...launcher].map(native);
+}
+
+function ociDriver({ ociRuntime, runDir }: RuntimeOptions, common: Common): SandboxDriver {
+  return createOciDriver({
+    ...common,
+    shim: native("mayfly-shim"),
+    init: native("mayfly-init"),
+    runtime: ociRuntime,
+    mountpoint: runDir,
+  });
+}
+
+function launcherDriver(options: RuntimeOptions, common: Common, images: HostImageStore): Promise<SandboxDriver> {
+  return createLauncherDriver({
+    ...common,
+    launcher: native("mayfly-launcher"),
+    blank: native("mayfly-blank"),
+    socketPath: options.launcherSocket,
+    layersDir: images.layersDir,
+    runDir: options.runDir,
+    blanks: options.blanks ?? DEFAULT_BLANKS,
+    log: options.log,
+  });
 }

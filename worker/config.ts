@@ -6,6 +6,7 @@ import {
   duration,
   list,
   number,
+  oneOf,
   optional,
   path,
   redisUrlFile,
@@ -40,9 +41,33 @@ export const WORKER_SETTINGS = {
     "By how much the CPU limits of the runs alive may exceed the CPUs given: most runs wait more than they compute.",
     { fallback: "4" },
   ),
-  ociRuntime: path("MAYFLY_OCI_RUNTIME", "Path of the OCI runtime: runc, crun, or any with that command line.", {
-    fallback: "/usr/sbin/runc",
+  driver: oneOf(
+    "MAYFLY_DRIVER",
+    "Who makes containers: Mayfly's own launcher, or an OCI runtime's command line, which takes some 50 ms more.",
+    ["launcher", "oci"],
+    { fallback: "launcher" },
+  ),
+  blanksMin: count("MAYFLY_BLANKS_MIN", "How many containers the launcher keeps ready, without an image, at least.", {
+    fallback: "4",
+    min: 0,
+    max: 1024,
   }),
+  blanksMax: count(
+    "MAYFLY_BLANKS_MAX",
+    "And at most: between the two their number follows the busiest second of the last minute. 0 keeps none: each start takes longer.",
+    { fallback: "64", min: 0, max: 1024 },
+  ),
+  launcherSocket: optional(
+    path(
+      "MAYFLY_LAUNCHER_SOCKET",
+      "The socket of a launcher that runs by itself, as a service; without it the worker starts one.",
+    ),
+  ),
+  ociRuntime: path(
+    "MAYFLY_OCI_RUNTIME",
+    "Of the driver oci: path of the OCI runtime, runc, crun, or any with that command line.",
+    { fallback: "/usr/sbin/runc" },
+  ),
   seccompProfile: path("MAYFLY_SECCOMP_PROFILE", "Path of the seccomp profile, in Docker's form.", {
     fallback: "/usr/share/containers/seccomp.json",
   }),

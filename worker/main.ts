@@ -42,7 +42,7 @@ async function main(config: WorkerConfig): Promise<void> {
   const incarnation = newIncarnation();
   await beAlone("MAYFLY_STATE_DIR", config.stateDir);
   await beAlone("MAYFLY_HOST_ID", hostId);
-  const runtime = await createRuntime({ ...config, hostId, log });
+  const runtime = await createRuntime({ ...config, blanks: blanksOf(config), hostId, log });
   const redis = connectRedis(config.redisUrl);
   const subscriber = redis.duplicate();
   for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
@@ -87,6 +87,11 @@ async function main(config: WorkerConfig): Promise<void> {
     });
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stopOrFail(signal));
   log.info("worker.ready", { host: hostId, pool: config.pool, driver: runtime.driver, capacity: ledger.capacity });
+}
+
+function blanksOf({ blanksMin: min, blanksMax: max }: WorkerConfig): { min: number; max: number } {
+  if (min <= max) return { min, max };
+  throw new MayflyError("configuration_invalid", `MAYFLY_BLANKS_MIN=${min} is more than MAYFLY_BLANKS_MAX=${max}`);
 }
 
 function capacityOf(config: WorkerConfig): Capacity {

@@ -28,7 +28,7 @@ export const CAPABILITIES = [
 ] as const;
 
 /** Paths that tell of the host, or reach into it. Docker Engine's list. */
-const MASKED_PATHS = [
+export const MASKED_PATHS = [
   ...[
     "acpi",
     "asound",
@@ -45,7 +45,7 @@ const MASKED_PATHS = [
   "/sys/firmware",
 ];
 
-const READONLY_PATHS = [
+export const READONLY_PATHS = [
   ...["bus", "fs", "irq", "sys", "sysrq-trigger"].map((name) => `/proc/${name}`),
   // On cgroup v1 hosts runc leaves the tmpfs that holds the hierarchies writable.
   "/sys/fs/cgroup",
@@ -54,13 +54,19 @@ const READONLY_PATHS = [
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** The kernel's default CFS period, in which a CPU quota is counted. */
-const CPU_PERIOD_US = 100_000;
+export const CPU_PERIOD_US = 100_000;
+
+/** A program that wants more descriptors may raise its soft limit; no host limit needs raising for these. */
+export const RLIMITS = [
+  { type: "RLIMIT_NOFILE", soft: 1024, hard: 4096 },
+  { type: "RLIMIT_CORE", soft: 0, hard: 0 },
+] as const;
 
 /** mayfly-init counts against the cgroup's pids, but the user's limit is for the program. */
 const INIT_PIDS = 1;
 
 /** c 1:3 null, 1:5 zero, 1:7 full, 1:8 random, 1:9 urandom, 5:0 tty, 5:2 ptmx, 136:* pts. */
-const ALLOWED_DEVICES: readonly (readonly [major: number, minor: number | undefined])[] = [
+export const ALLOWED_DEVICES: readonly (readonly [major: number, minor: number | undefined])[] = [
   [1, 3],
   [1, 5],
   [1, 7],
@@ -108,7 +114,7 @@ function processOf(spec: SandboxSpec): object {
     terminal: false,
     // Whoever the program shall be, the init looks up in the image and becomes; until then it is the container's root.
     user: { uid: 0, gid: 0 },
-    args: ["/dev/mayfly-init", spec.user, spec.workdir, hasHome(spec) ? "kept" : "user", ...spec.argv],
+    args: ["/dev/mayfly-init", spec.user, spec.workdir, hasHome(spec) ? "kept" : "user", "none", ...spec.argv],
     env: environment(spec),
     cwd: "/",
     noNewPrivileges: true,
@@ -119,20 +125,16 @@ function processOf(spec: SandboxSpec): object {
       inheritable: [],
       ambient: [],
     },
-    // A program that wants more descriptors may raise its soft limit; no host limit needs raising for these.
-    rlimits: [
-      { type: "RLIMIT_NOFILE", soft: 1024, hard: 4096 },
-      { type: "RLIMIT_CORE", soft: 0, hard: 0 },
-    ],
+    rlimits: RLIMITS,
   };
 }
 
-function hasHome(spec: SandboxSpec): boolean {
+export function hasHome(spec: SandboxSpec): boolean {
   return spec.env.some((entry) => entry.startsWith("HOME="));
 }
 
 /** PATH and HOSTNAME unless the image or the request says otherwise. HOME is the init's to add: it knows the user. */
-function environment(spec: SandboxSpec): string[] {
+export function environment(spec: SandboxSpec): string[] {
   const names = new Set(spec.env.map((entry) => entry.slice(0, entry.indexOf("="))));
   const defaults = [`PATH=${DEFAULT_PATH}`, `HOSTNAME=${spec.hostname}`];
   return [...defaults.filter((entry) => !names.has(entry.slice(0, entry.indexOf("=")))), ...spec.env];

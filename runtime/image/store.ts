@@ -35,6 +35,8 @@ export interface ImageStoreOptions {
 }
 
 export interface HostImageStore extends ImageStore {
+  /** Absolute: below it lie the layers of every image. */
+  readonly layersDir: string;
   /** Removes what a crash left half-made. To be called once, before the first `ensure`. */
   removeLeftovers(): Promise<void>;
 }
@@ -50,7 +52,8 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
   const content = createContentStore(join(stateDir, "content"));
   const tags = createTagStore(join(stateDir, "refs"));
   const unpacker = { program: unpackProgram, uidBase, ...(unpackLimits ? { limits: unpackLimits } : {}) };
-  const layers = createLayerStore(join(stateDir, "layers", String(uidBase)), unpacker, log);
+  const layersDir = join(stateDir, "layers", String(uidBase));
+  const layers = createLayerStore(layersDir, unpacker, log);
   const sources: Sources = { client: createRegistryClient(options.registries), content, tags, platform };
   const flights = new SingleFlight<Image>();
   const ready = new Map<string, Image>();
@@ -80,6 +83,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
 
   return {
     ensure,
+    layersDir,
     async removeLeftovers() {
       await Promise.all([content.removeLeftovers(), tags.removeLeftovers(), layers.removeLeftovers()]);
     },

@@ -115,7 +115,9 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
     await rm(join(bundles, id), { recursive: true, force: true });
   }
 
-  return { name: "oci", open, removeLeftovers };
+  const close = () => removeCgroup(options.layout, `/${options.cgroupParent}`);
+
+  return { name: "oci", open, removeLeftovers, close };
 }
 
 /** A full disk, too many open files: the host's fault, not the run's. */

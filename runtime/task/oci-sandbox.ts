@@ -1,19 +1,18 @@
 // One container behind a shim: the shim's events turned into a Sandbox.
 
 import { readFile, rm } from "node:fs/promises";
+import { constants } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { monotonicMs } from "../../core/clock.ts";
 import { MayflyError } from "../../core/errors.ts";
 import { readUsage, removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
-import type { ProcessEnd, Sandbox, SandboxEnd } from "./sandbox.ts";
+import type { ProcessEnd, Sandbox, SandboxEnd, Signal, TerminalSize } from "./sandbox.ts";
 import { type ShimEvent, ShimProcess } from "./shim-process.ts";
 
 /** How long a shim may take to end and remove its container before it is killed; `runc delete` itself takes 10 ms. */
 const RELEASE_MS = 10_000;
-
-const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGUSR1: 10, SIGUSR2: 12, SIGTERM: 15 } as const;
 
 export interface OciSandboxOptions {
   readonly argv: readonly [string, ...string[]];
@@ -62,8 +61,12 @@ export class OciSandbox implements Sandbox {
     this.#shim.tell(`deadline ${Math.max(0, Math.floor(ms))}`);
   }
 
-  signal(signal: keyof typeof SIGNALS): void {
-    this.#shim.tell(`signal ${SIGNALS[signal]}`);
+  signal(signal: Signal): void {
+    this.#shim.tell(`signal ${constants.signals[signal]}`);
+  }
+
+  resize({ rows, columns }: TerminalSize): void {
+    this.#shim.tell(`resize ${rows} ${columns}`);
   }
 
   kill(): void {

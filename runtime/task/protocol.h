@@ -1,6 +1,6 @@
 // What the three processes of one run tell each other.
 //
-//   worker (Node) ◀──── control, fd 3: lines of text ────▶ mayfly-shim ◀── report pipe: struct report ── mayfly-init
+//   worker (Node) ◀──── control, fd 3: lines of text ────▶ mayfly-shim ◀── reports (init/report.h) ──────── mayfly-init
 //                 ◀──── fds 0, 1, 2: bytes ──────────────▶             ◀── pipes: bytes ───────────────── program
 //
 // mayfly-shim: one a run, on the host, as root. Parent of the container, so that it alone gets the kernel's word on how
@@ -20,25 +20,6 @@
 // exited and is followed by released alone.
 
 #pragma once
-#include <stdint.h>
+#include "../init/report.h"
 
-enum {
-    CONTROL_FD = 3,
-    REPORT_FD = 3, // In the container: the first descriptor after stdio, as --preserve-fds has it.
-};
-
-// The init is not to be trusted once the program runs. A report is of fixed size, and the shim takes at most one of each
-// kind, in order; anything else is ignored, and the kernel's wait status stands.
-enum report_kind {
-    REPORT_STARTED = 1,  // value: 0
-    REPORT_EXITED = 2,   // value: wait status of the program
-    REPORT_NO_EXEC = 3,  // value: errno of execve
-    REPORT_NO_USER = 4,  // value: 0; the image has no such user or group
-    REPORT_NO_WORKDIR = 5, // value: errno
-    REPORT_NO_SETUP = 6, // value: errno; anything else that went wrong before the program
-};
-
-struct report {
-    uint32_t kind;
-    uint32_t value;
-};
+enum { CONTROL_FD = 3 };

@@ -5,7 +5,7 @@
 //   sandbox.ended          PID 1 is gone; the cgroup's counters have been read, and are part of the answer
 //   sandbox.close()        its cgroup, mounts, namespaces and directories are gone; safe at any time, safe to repeat
 //
-// Both drivers (`oci`, later `launcher`) keep to this, and one contract suite holds them to it.
+// Both drivers (`launcher`, `oci`) keep to this, and one contract suite holds them to it.
 
 import type { Readable, Writable } from "node:stream";
 import type { Image } from "../image/image.ts";
@@ -18,6 +18,11 @@ export interface SandboxLimits {
   readonly pids: number;
   /** Of the writable layer. */
   readonly diskBytes: number;
+}
+
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
 }
 
 export interface SandboxSpec {
@@ -34,6 +39,11 @@ export interface SandboxSpec {
   readonly user: string;
   readonly hostname: string;
   readonly limits: SandboxLimits;
+  /**
+   * The program's stdin, stdout and stderr are a pseudo-terminal of this size, its controlling terminal; what it writes comes by
+   * stdout, and stderr is empty.
+   */
+  readonly terminal?: TerminalSize | undefined;
   /** The sandbox is killed this long after `open` is called, unless `extend` is called first. */
   readonly deadlineMs: number;
 }
@@ -47,6 +57,9 @@ export interface Usage {
   /** Processes that the kernel's OOM killer ended for this cgroup's limit. */
   readonly oomKills: number;
 }
+
+/** What may be sent to a program from outside. */
+export type Signal = "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2" | "SIGWINCH";
 
 /** How the program ended, as wait(2) has it. */
 export type ProcessEnd =
@@ -76,7 +89,9 @@ export interface Sandbox {
   /** The sandbox lives for `ms` more from now, instead of what was set before. */
   extend(ms: number): void;
   /** To the program alone; its children get what it passes on. */
-  signal(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGUSR1" | "SIGUSR2"): void;
+  signal(signal: Signal): void;
+  /** Of a sandbox with a terminal; the program hears of it by SIGWINCH. Without one, nothing happens. */
+  resize(size: TerminalSize): void;
   /** SIGKILL to every process of the sandbox, at once. */
   kill(): void;
   /** Kills what still runs and removes everything. Resolves when it is gone; rejects if something could not be removed. */
@@ -86,8 +101,16 @@ export interface Sandbox {
 /** Is handed the way to extend a sandbox's deadline as soon as there is a sandbox: making it may take longer than its deadline. */
 export type Guard = (extend: (ms: number) => void) => void;
 
+/** Sandboxes that are made ahead of need, and have no run yet. */
+export interface Blanks {
+  readonly ready: number;
+  /** Names of the cgroups of those that are ready or being made. */
+  readonly cgroups: readonly string[];
+}
+
 export interface SandboxDriver {
   readonly name: string;
+  blanks?(): Promise<Blanks>;
   /**
    * Resolves once the program has been started (or has already ended). When it rejects nothing is left on the host.
    * Errors: `invalid_field` (no such user in the image, a working directory that cannot be), `host_unavailable`.
@@ -96,4 +119,6 @@ export interface SandboxDriver {
   open(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox>;
   /** Removes every sandbox of this host that an earlier process left behind. Answers the ids it found. */
   removeLeftovers(): Promise<string[]>;
+  /** To be called when no sandbox is open any more. */
+  close(): Promise<void>;
 }

@@ -1,11 +1,11 @@
 // The worker's end of one mayfly-shim: its lines as promises and calls. protocol.h says what they mean.
 
 import type { ChildProcess } from "node:child_process";
-import { constants } from "node:os";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { MayflyError } from "../../core/errors.ts";
 import { startProcess } from "../host/command.ts";
 import type { ProcessEnd } from "./sandbox.ts";
+import { signalName } from "./signal-name.ts";
 
 /** A line of the shim's is shorter than this by far; more without a line end is not a shim speaking. */
 const MAX_LINE_CHARS = 4096;
@@ -29,12 +29,6 @@ export function parseShimLine(line: string): ShimEvent {
     if (rest[0] === "signal") return { kind: "ended", process: { kind: "signaled", signal: signalName(value) } };
   }
   throw new MayflyError("bug", `the shim said ${JSON.stringify(line)}`);
-}
-
-function signalName(number: number): NodeJS.Signals {
-  const found = Object.entries(constants.signals).find(([, value]) => value === number);
-  // Real-time signals have no names in Node; they are numbered from SIGRTMIN as kill -l does.
-  return (found?.[0] ?? `SIGRTMIN+${number - 34}`) as NodeJS.Signals;
 }
 
 export class ShimProcess {

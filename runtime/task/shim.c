@@ -322,7 +322,7 @@ static void read_reports(void) {
     static uint32_t last;
     struct report message;
     while (report_read >= 0 && read(report_read, &message, sizeof message) == sizeof message) {
-        if (message.kind <= last || message.kind > REPORT_NO_SETUP) continue; // Each once, in order.
+        if (message.kind <= last || message.kind > REPORT_LAST) continue; // Each once, in order.
         last = message.kind;
         int error = (int)(message.value & 0xff);
         switch (message.kind) {

@@ -8,7 +8,7 @@ import { traces } from "../helpers/leak-check.ts";
 import { makeRuntime } from "../helpers/runtime.ts";
 import { sandboxDriverContract } from "./sandbox-driver.ts";
 
-sandboxDriverContract("oci (runc)", () => makeRuntime());
+sandboxDriverContract("oci (runc)", () => makeRuntime({ driver: "oci" }));
 
 describe("an OCI runtime that fails", () => {
   let directory: string;
@@ -31,7 +31,7 @@ describe("an OCI runtime that fails", () => {
     ["create", "exit 0", "could not create"],
     ["start", "exit 1", "could not start"],
   ])("at %s (%s) is told as such, and nothing is left", async (verb, script, message) => {
-    const under = await makeRuntime({ ociRuntime: await broken(verb, script) });
+    const under = await makeRuntime({ driver: "oci", ociRuntime: await broken(verb, script) });
     await expect(under.open({ argv: ["sleep", "300"] })).rejects.toMatchObject({
       reason: "host_unavailable",
       message: expect.stringContaining(message),
@@ -41,7 +41,7 @@ describe("an OCI runtime that fails", () => {
   });
 
   it("to remove a container leaves no process and no cgroup all the same", async () => {
-    const under = await makeRuntime({ ociRuntime: await broken("delete", "exit 1") });
+    const under = await makeRuntime({ driver: "oci", ociRuntime: await broken("delete", "exit 1") });
     const { end } = await under.sh("exit 3");
     expect(end.process).toEqual({ kind: "exited", exitCode: 3 });
     expect(await traces(under.host)).toMatchObject({ mounts: [], cgroups: [], processes: [], networkNamespaces: [] });
@@ -49,7 +49,7 @@ describe("an OCI runtime that fails", () => {
   });
 
   it("to come back from start is ended by the deadline, container and command alike", async () => {
-    const under = await makeRuntime({ ociRuntime: await broken("start", "exec sleep 300") });
+    const under = await makeRuntime({ driver: "oci", ociRuntime: await broken("start", "exec sleep 300") });
     await expect(under.open({ argv: ["sleep", "300"], deadlineMs: 500 })).rejects.toMatchObject({
       reason: "host_unavailable",
     });
@@ -58,7 +58,7 @@ describe("an OCI runtime that fails", () => {
   });
 
   it("to come back from create is ended by the deadline", async () => {
-    const under = await makeRuntime({ ociRuntime: await broken("create", "exec sleep 300") });
+    const under = await makeRuntime({ driver: "oci", ociRuntime: await broken("create", "exec sleep 300") });
     await expect(under.open({ deadlineMs: 500 })).rejects.toMatchObject({ reason: "host_unavailable" });
     expect(await traces(under.host)).toMatchObject({ mounts: [], cgroups: [], processes: [], networkNamespaces: [] });
     await under.stop();

@@ -429,7 +429,6 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         const expected = [
           "fd",
           "full",
-          "mayfly-init",
           "mqueue",
           "null",
           "ptmx",
@@ -447,7 +446,8 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
           stdout
             .trim()
             .split("\n")
-            .filter((name) => name !== "core" && name !== "console"),
+            // What an OCI runtime adds, and the init where it has to be mounted.
+            .filter((name) => !["core", "console", "mayfly-init"].includes(name)),
         ).toEqual(expected);
       });
 
@@ -463,6 +463,7 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       const { sandboxes } = await again.removeLeftovers();
       expect(sandboxes).toHaveLength(1);
       await sandbox.close();
+      await again.close();
     });
   });
 }

@@ -22,20 +22,23 @@ export interface HostUnderTest {
   readonly stateDir: string;
   /** Of the worker process; without it no descriptors are counted. */
   readonly pid?: number;
+  /** Names of the cgroups of blanks, which are kept on purpose and are no traces of a run. */
+  readonly blanks?: () => Promise<readonly string[]>;
 }
 
 /** What stands on the machine now of this host. */
 export async function traces(host: HostUnderTest): Promise<Traces> {
   const mountinfo = await readFile("/proc/self/mountinfo", "utf8");
   const layout = parseCgroupLayout(mountinfo);
-  const mine = await processesOf(host);
+  const blanks = new Set(await host.blanks?.());
+  const mine = await processesOf(host, blanks);
   const own = await readlink("/proc/self/ns/net");
   const namespaces = await Promise.all(mine.map(({ pid }) => readlink(`/proc/${pid}/ns/net`).catch(() => own)));
   return {
     mounts: mountinfo
       .split("\n")
       .filter((line) => line.includes(host.stateDir) || / (overlay|tmpfs) mayfly /.test(line)),
-    cgroups: await listCgroups(layout, `mayfly-${host.hostId}`),
+    cgroups: (await listCgroups(layout, `mayfly-${host.hostId}`)).filter((name) => !blanks.has(name)),
     processes: mine.map(({ command }) => command),
     networkNamespaces: [...new Set(namespaces)].filter((namespace) => namespace !== own),
     directories: await tree(join(host.stateDir, "sandboxes"), 2),
@@ -44,18 +47,26 @@ export async function traces(host: HostUnderTest): Promise<Traces> {
 }
 
 /** Anything but the leftovers of a sandbox is left out: helpers of other tests may run beside this one. */
-async function processesOf(host: HostUnderTest): Promise<{ pid: string; command: string }[]> {
+async function processesOf(
+  host: HostUnderTest,
+  blanks: ReadonlySet<string>,
+): Promise<{ pid: string; command: string }[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const found = await Promise.all(pids.map((pid) => processOf(pid, host)));
+  const found = await Promise.all(pids.map((pid) => processOf(pid, host, blanks)));
   return found.filter((process) => process !== undefined);
 }
 
-async function processOf(pid: string, host: HostUnderTest): Promise<{ pid: string; command: string } | undefined> {
+async function processOf(
+  pid: string,
+  host: HostUnderTest,
+  blanks: ReadonlySet<string>,
+): Promise<{ pid: string; command: string } | undefined> {
   try {
     const command = (await readFile(`/proc/${pid}/cmdline`, "utf8")).replaceAll("\0", " ").trim();
     const cgroup = await readFile(`/proc/${pid}/cgroup`, "utf8");
+    const inside = cgroup.match(new RegExp(`/mayfly-${host.hostId}/([^/\n]+)`))?.[1];
     const isMine =
-      cgroup.includes(`/mayfly-${host.hostId}/`) ||
+      (inside !== undefined && !blanks.has(inside)) ||
       (command.includes("mayfly-shim") && command.includes(host.stateDir));
     return isMine ? { pid, command } : undefined;
   } catch {

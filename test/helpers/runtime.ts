@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SILENT } from "../../core/log.ts";
+import { type Log, SILENT } from "../../core/log.ts";
 import {
   createRuntime,
   type Image,
@@ -44,7 +44,14 @@ export interface Result {
   readonly stderr: string;
 }
 
-export async function makeRuntime(options: { ociRuntime?: string } = {}): Promise<RuntimeUnderTest> {
+export interface UnderTestOptions {
+  readonly driver?: "launcher" | "oci";
+  readonly ociRuntime?: string;
+  readonly blanks?: { readonly min: number; readonly max: number };
+  readonly log?: Log;
+}
+
+export async function makeRuntime(options: UnderTestOptions = {}): Promise<RuntimeUnderTest> {
   const stateDir = await mkdtemp(join(tmpdir(), "mayfly-runtime-"));
   const hostId = `test-${randomBytes(4).toString("hex")}`;
   const registry = await startRegistry();
@@ -53,10 +60,12 @@ export async function makeRuntime(options: { ociRuntime?: string } = {}): Promis
       hostId,
       stateDir,
       runDir: "/run/mayfly",
+      driver: options.driver ?? "launcher",
+      blanks: options.blanks,
       ociRuntime: options.ociRuntime ?? "/usr/sbin/runc",
       seccompProfile: "/usr/share/containers/seccomp.json",
       uidBase: DEFAULT_UID_BASE,
-      log: SILENT,
+      log: options.log ?? SILENT,
     });
   const runtime = await create();
   const { reference } = await pushImage(registry, "busybox:test", await busyboxImage());
@@ -94,7 +103,7 @@ export async function makeRuntime(options: { ociRuntime?: string } = {}): Promis
     runtime,
     registry,
     image,
-    host: { hostId, stateDir },
+    host: { hostId, stateDir, blanks: async () => (await runtime.blanks()).cgroups },
     open,
     run,
     sh: (script, changes) => run({ argv: ["sh", "-c", script], ...changes }),

@@ -63,6 +63,8 @@ class FakeSandbox implements Sandbox {
 
   extend(): void {}
 
+  resize(): void {}
+
   signal(signal: string): void {
     this.signals.push(signal);
     this.onSignal(signal);
@@ -122,6 +124,7 @@ beforeEach(async () => {
   openSandbox = async () => sandbox;
   const runtime: Runtime = {
     driver: "fake",
+    blanks: async () => ({ ready: 0, cgroups: [] }),
     ensureImage: (...args) => ensureImage(...args),
     openSandbox: (spec, ...rest) => {
       opened.push(spec);

@@ -86,7 +86,7 @@ it("uses the OCI runtime that the configuration names", async () => {
   const runtime = join(tmpdir(), `mayfly-runtime-${process.pid}`);
   const log = `${runtime}.log`;
   await writeFile(runtime, `#!/bin/sh\necho "$@" >> ${log}\nexec /usr/sbin/runc "$@"\n`, { mode: 0o755 });
-  await cluster.startWorker({ MAYFLY_POOL: "other-runtime", MAYFLY_OCI_RUNTIME: runtime });
+  await cluster.startWorker({ MAYFLY_POOL: "other-runtime", MAYFLY_DRIVER: "oci", MAYFLY_OCI_RUNTIME: runtime });
   const { host } = cluster.registry;
   expect(
     (await cluster.run({ image: `${host}/busybox:test`, pool: "other-runtime", command: ["true"] })).outcome,

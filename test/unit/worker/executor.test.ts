@@ -61,6 +61,7 @@ class World {
       startMs: 1,
       ended: this.end.promise,
       extend: () => {},
+      resize: () => {},
       signal: (signal) => void this.happened.push(signal),
       kill: () => {
         this.happened.push("killed");
@@ -74,6 +75,7 @@ class World {
     };
     return {
       driver: "fake",
+      blanks: async () => ({ ready: 0, cgroups: [] }),
       ensureImage: (_reference, signal) => this.ensureImage(signal),
       openSandbox: async () => sandbox,
       removeLeftovers: async () => ({ sandboxes: [] }),

@@ -1,0 +1,33 @@
+// mayfly-init: PID 1 of a container that an OCI runtime has made.
+//
+// It runs inside the container as the container's root, with everything the runtime has already taken away (namespaces,
+// capabilities, seccomp).
+//
+//   mayfly-init USER WORKDIR HOME TERMINAL PROGRAM [ARG...]
+//
+//   HOME      "user" to set it from the image's passwd, "kept" to leave it
+//   TERMINAL  "none", or the size of a pseudo-terminal for the program: ROWSxCOLUMNS
+
+#include "program.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+enum { EXIT_USAGE = 126 };
+
+int main(int argc, char *argv[]) {
+    // Nobody in the container, not even its root, may trace PID 1 or reach its descriptors through /proc.
+    prctl(PR_SET_DUMPABLE, 0);
+    // The shim is the parent. If it is killed, nobody is left to keep the deadline, so the container ends with it.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (argc < 6 || fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC)) return EXIT_USAGE;
+
+    struct launch launch = {.user = argv[1], .workdir = argv[2], .argv = argv + 5};
+    // The OCI runtime sets HOME to its own user's, which is always root, so its presence says nothing.
+    launch.keep_home = strcmp(argv[3], "kept") == 0;
+    launch.terminal = sscanf(argv[4], "%hux%hu", &launch.rows, &launch.columns) == 2;
+    return run_launch(&launch);
+}

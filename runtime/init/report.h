@@ -1,0 +1,29 @@
+// What PID 1 of a container tells the process that watches over it from the host (mayfly-shim, mayfly-launcher).
+//
+//   init ──── fd 3, structs report, in order ────▶ watcher
+//
+// The init is not to be trusted once the program runs. A report is of fixed size, and the watcher takes at most one of each
+// kind, in order; anything else is ignored, and the kernel's wait status stands. When fd 3 has nobody at its other end, the
+// watcher has died, and with it whoever keeps the deadline: then the init ends, and the container with it.
+
+#pragma once
+#include <stdint.h>
+
+enum { REPORT_FD = 3 };
+
+enum report_kind {
+    REPORT_READY = 1,      // value: 0; a blank is parked (launcher only)
+    REPORT_TERMINAL = 2,   // value: 0; with it, by SCM_RIGHTS, the master of the program's pseudo-terminal
+    REPORT_STARTED = 3,    // value: 0; the program has been executed
+    REPORT_EXITED = 4,     // value: wait status of the program
+    REPORT_NO_EXEC = 5,    // value: errno of execve
+    REPORT_NO_USER = 6,    // value: 0; the image has no such user or group
+    REPORT_NO_WORKDIR = 7, // value: errno
+    REPORT_NO_SETUP = 8,   // value: errno; anything else that went wrong before the program
+    REPORT_LAST = REPORT_NO_SETUP,
+};
+
+struct report {
+    uint32_t kind;
+    uint32_t value;
+};

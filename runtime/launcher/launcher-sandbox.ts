@@ -1,0 +1,152 @@
+// One sandbox of the launcher's: its frames turned into a Sandbox.
+
+import { constants } from "node:os";
+import { MayflyError } from "../../core/errors.ts";
+import type { ProcessEnd, Sandbox, SandboxEnd, Signal, TerminalSize } from "../task/sandbox.ts";
+import { signalName } from "../task/signal-name.ts";
+import { FrameConnection } from "./frames.ts";
+import { InputStream, OutputStream } from "./launcher-streams.ts";
+import {
+  decodeExited,
+  decodeFailed,
+  decodeStarted,
+  encodeFrame,
+  encodeResize,
+  encodeU32,
+  encodeU64,
+  FRAME,
+  type Frame,
+} from "./protocol.ts";
+
+/** How long the launcher may take to remove a sandbox: more than its makers' own limit of 10 s. */
+const RELEASE_MS = 15_000;
+
+export class LauncherSandbox implements Sandbox {
+  readonly stdin: InputStream;
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  readonly ended: Promise<SandboxEnd>;
+  /** Resolves when the program has been started or has ended; rejects with why it was not. */
+  readonly opened: Promise<void>;
+  readonly #connection: FrameConnection;
+  readonly #opened = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<SandboxEnd>();
+  readonly #released = Promise.withResolvers<string>();
+  #started: { startMs: number } | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(socketPath: string, run: Buffer) {
+    this.#connection = new FrameConnection(socketPath, (frame) => this.#on(frame));
+    const send = (frame: Buffer) => this.#connection.send(frame);
+    this.stdin = new InputStream(send);
+    this.stdout = new OutputStream(1, send);
+    this.stderr = new OutputStream(2, send);
+    this.opened = this.#opened.promise;
+    this.ended = this.#ended.promise;
+    // Whoever awaits them is told; nobody has to.
+    for (const promise of [this.opened, this.ended]) promise.catch(() => {});
+    void this.#connection.closed.then(() => this.#onClosed());
+    send(run);
+  }
+
+  get programStarted(): boolean {
+    return this.#started !== undefined;
+  }
+
+  get startMs(): number {
+    return this.#started?.startMs ?? 0;
+  }
+
+  extend(ms: number): void {
+    this.#connection.send(encodeU64(FRAME.DEADLINE, Math.max(0, Math.floor(ms))));
+  }
+
+  signal(signal: Signal): void {
+    this.#connection.send(encodeU32(FRAME.SIGNAL, constants.signals[signal]));
+  }
+
+  resize({ rows, columns }: TerminalSize): void {
+    this.#connection.send(encodeResize(rows, columns));
+  }
+
+  kill(): void {
+    this.#connection.send(encodeFrame(FRAME.KILL));
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#release();
+    return this.#closing;
+  }
+
+  #on({ type, stream, payload }: Frame): void {
+    switch (type) {
+      case FRAME.STARTED:
+        this.#started = decodeStarted(payload);
+        return this.#opened.resolve();
+      case FRAME.OUTPUT:
+        return this.#output(stream)?.deliver(payload);
+      case FRAME.END:
+        if (stream === 0) return void this.stdin.destroy();
+        return this.#output(stream)?.finish();
+      case FRAME.CREDIT:
+        return this.stdin.credit(payload.readUInt32LE(0));
+      case FRAME.EXITED:
+        this.#opened.resolve(); // 127 and 126 come without a start.
+        return this.#ended.resolve(toEnd(payload));
+      case FRAME.FAILED:
+        return this.#fail(toError(payload));
+      case FRAME.RELEASED:
+        return this.#released.resolve(payload.toString("utf8"));
+    }
+  }
+
+  #output(stream: number): OutputStream | undefined {
+    return stream === 1 ? this.stdout : stream === 2 ? this.stderr : undefined;
+  }
+
+  /** A promise that is settled already stays as it is. */
+  #fail(error: MayflyError): void {
+    this.#opened.reject(error);
+    this.#ended.reject(error);
+  }
+
+  /** The launcher is gone, and with it every process that it owned. */
+  #onClosed(): void {
+    this.#fail(new MayflyError("host_unavailable", "the launcher was lost", { details: { stage: "launcher" } }));
+    this.#released.resolve("");
+    this.stdin.destroy();
+    this.stdout.destroy();
+    this.stderr.destroy();
+  }
+
+  async #release(): Promise<void> {
+    this.#connection.send(encodeFrame(FRAME.RELEASE));
+    const overdue = setTimeout(() => this.#released.resolve("it does not come to an end"), RELEASE_MS);
+    const why = await this.#released.promise;
+    clearTimeout(overdue);
+    this.#connection.destroy();
+    await this.#connection.closed;
+    if (why) throw new MayflyError("host_unavailable", `a sandbox could not be removed: ${why}`);
+  }
+}
+
+function toEnd(payload: Buffer): SandboxEnd {
+  const { waitStatus, hasFacts, cpuMs, throttledMs, peakMemoryBytes, oomKills } = decodeExited(payload);
+  const usage = hasFacts ? { cpuMs, throttledMs, peakMemoryBytes, oomKills } : undefined;
+  return { process: toProcessEnd(waitStatus), usage };
+}
+
+/** As WIFEXITED and WTERMSIG have it (wait(2)). */
+function toProcessEnd(status: number): ProcessEnd {
+  const signal = status & 0x7f;
+  if (signal === 0) return { kind: "exited", exitCode: (status >> 8) & 0xff };
+  return { kind: "signaled", signal: signalName(signal) };
+}
+
+function toError(payload: Buffer): MayflyError {
+  const { stage, message } = decodeFailed(payload);
+  if (stage === "user" || stage === "workdir") {
+    return new MayflyError("invalid_field", `${stage}: ${message}`, { details: { field: stage } });
+  }
+  return new MayflyError("host_unavailable", `cannot make a sandbox: ${message}`, { details: { stage } });
+}
