@@ -20,7 +20,7 @@ export const CONTENDERS = [
 ] as const;
 export type ContenderName = (typeof CONTENDERS)[number];
 
-export const DRIVERS = ["oci", "launcher"] as const;
+export const DRIVERS = ["launcher", "oci"] as const;
 export type DriverName = (typeof DRIVERS)[number];
 
 export const HELP = `npm run bench [-- FLAGS]: Mayfly, other engines and the kernel's own floor, side by side in one run.
@@ -28,7 +28,7 @@ export const HELP = `npm run bench [-- FLAGS]: Mayfly, other engines and the ker
   --suite LIST        of ${SUITES.join(", ")}; all of them without it
   --contenders LIST   of ${CONTENDERS.join(", ")};
                       all of them without it. One that cannot be had here says why in its row.
-  --driver NAME       Mayfly's driver, ${DRIVERS.join(" or ")}; Mayfly's own default without it
+  --driver NAME       Mayfly's driver, ${DRIVERS.join(" or ")}; the first without it
   --quick             few samples: to see that it works, not to believe the figures
   --json FILE         writes everything there
   --plot              writes a plot of each suite to docs/performance/SUITE.svg
@@ -42,7 +42,7 @@ As root, on a machine that does nothing else. A run of all suites takes about a 
 export interface Options {
   readonly suites: readonly SuiteName[];
   readonly contenders: readonly ContenderName[];
-  readonly driver: DriverName | undefined;
+  readonly driver: DriverName;
   readonly isQuick: boolean;
   readonly jsonFile: string | undefined;
   readonly isPlotted: boolean;
@@ -57,7 +57,7 @@ export function parseOptions(argv: readonly string[]): Options {
   return {
     suites: listOf("--suite", values.suite, SUITES),
     contenders: listOf("--contenders", values.contenders, CONTENDERS),
-    driver: values.driver === undefined ? undefined : oneOf("--driver", values.driver, DRIVERS),
+    driver: oneOf("--driver", values.driver, DRIVERS),
     isQuick: values.quick,
     jsonFile: values.json,
     isPlotted: values.plot,
@@ -73,7 +73,7 @@ function parseFlags(argv: readonly string[]) {
     options: {
       suite: { type: "string" },
       contenders: { type: "string" },
-      driver: { type: "string" },
+      driver: { type: "string", default: DRIVERS[0] },
       quick: { type: "boolean", default: false },
       json: { type: "string" },
       plot: { type: "boolean", default: false },

@@ -24,14 +24,14 @@ export interface Workshop {
   readonly registry: string;
   /** The directory below each cgroup hierarchy's root that is ours. */
   readonly cgroup: string;
-  readonly driver: DriverName | undefined;
+  readonly driver: DriverName;
   /** A new directory below ours, that every user may pass through: the root of a container is nobody out here. */
   room(name: string): Promise<string>;
   /** Stops and removes everything. Idempotent. */
   close(): Promise<void>;
 }
 
-export async function openWorkshop(options: { driver: DriverName | undefined }): Promise<Workshop> {
+export async function openWorkshop(options: { driver: DriverName }): Promise<Workshop> {
   const directory = await mkdtemp(ROOT);
   const cgroup = `mayfly-bench-${process.pid}`;
   const scope = new Scope();

@@ -27,8 +27,8 @@ class MayflyRuntime implements Contender {
   static async open(workshop: Workshop, isWarm: boolean): Promise<MayflyRuntime> {
     const client = new RuntimeClient();
     try {
-      const { driver, hasBlanks } = await client.create(workshop, isWarm ? BLANKS : NO_BLANKS);
-      const blanks = hasBlanks ? (isWarm ? "a blank ready" : "no blanks") : "this driver makes no blanks";
+      const { driver } = await client.create(workshop, isWarm ? BLANKS : NO_BLANKS);
+      const blanks = driver === "launcher" ? (isWarm ? "a blank ready" : "no blanks") : "this driver makes no blanks";
       // Under load there is no difference: blanks are used up at once.
       return new MayflyRuntime(client, `driver ${driver}, ${blanks}`, isWarm ? 128 : 0);
     } catch (error) {

@@ -8,7 +8,7 @@ export interface Creation {
   readonly stateDir: string;
   readonly runDir: string;
   readonly hostId: string;
-  readonly driver: DriverName | undefined;
+  readonly driver: DriverName;
   readonly blanks: { readonly min: number; readonly max: number };
 }
 
@@ -23,7 +23,7 @@ export interface Starts {
 
 /** The calls by name: what is sent, and what is answered. */
 export interface RuntimeCalls {
-  create: { readonly in: Creation; readonly out: { driver: string; hasBlanks: boolean } };
+  create: { readonly in: Creation; readonly out: { driver: string } };
   /** Resolves when as many blanks are ready as the runtime keeps; how many that is. */
   ready: { readonly in: null; readonly out: number };
   start: { readonly in: { readonly workload: Workload; readonly pace: Pace }; readonly out: Starts };

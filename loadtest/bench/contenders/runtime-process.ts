@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { SILENT } from "../../../core/log.ts";
-import { createRuntime, type Runtime, type RuntimeOptions, type Sandbox } from "../../../runtime/index.ts";
+import { createRuntime, type Runtime, type Sandbox } from "../../../runtime/index.ts";
 import { pacedOnce, rateOfMany } from "../pace.ts";
 import { limitsOf, UID_BASE } from "../settings.ts";
 import type { Call, CallName, Creation, Reply, RuntimeCalls, Workload } from "./runtime-calls.ts";
@@ -17,45 +17,33 @@ const ASK_AGAIN_MS = 5;
 /** Sleepers are opened side by side, but no more than a host would have on its way at once. */
 const OPENED_AT_ONCE = 8;
 
-/** A runtime of before there were blanks has neither the options nor the method. */
-type Options = RuntimeOptions & {
-  readonly driver?: "launcher" | "oci";
-  readonly blanks?: { readonly min: number; readonly max: number };
-};
-type WithBlanks = Runtime & { readonly blanks?: () => Promise<number> };
-
-let runtime: WithBlanks | undefined;
+let runtime: Runtime | undefined;
 let keptBlanks = 0;
 const sleepers: Sandbox[] = [];
 
-function theRuntime(): WithBlanks {
+function theRuntime(): Runtime {
   if (!runtime) throw new Error("there is no runtime yet");
   return runtime;
 }
 
-async function create({ driver, blanks, ...where }: Creation): Promise<{ driver: string; hasBlanks: boolean }> {
-  const options: Options = {
-    ...where,
+async function create(creation: Creation): Promise<{ driver: string }> {
+  runtime = await createRuntime({
+    ...creation,
     ociRuntime: "/usr/sbin/runc",
     seccompProfile: "/usr/share/containers/seccomp.json",
     uidBase: UID_BASE,
     log: SILENT,
-    blanks,
-    ...(driver === undefined ? {} : { driver }),
-  };
-  runtime = await createRuntime(options);
+  });
   await runtime.removeLeftovers();
-  keptBlanks = blanks.min;
-  return { driver: runtime.driver, hasBlanks: runtime.blanks !== undefined };
+  keptBlanks = runtime.driver === "launcher" ? creation.blanks.min : 0;
+  return { driver: runtime.driver };
 }
 
 /** Asked again and again: a runtime has no need to tell anybody, and a few milliseconds late is early enough. */
 async function ready(least: number): Promise<number> {
-  const count = theRuntime().blanks;
-  if (!count) return 0;
   const end = performance.now() + READY_MS;
   for (;;) {
-    const now = await count();
+    const { ready: now } = await theRuntime().blanks();
     if (now >= least) return now;
     if (performance.now() > end) throw new Error(`only ${now} of ${least} blanks are ready after ${READY_MS / 1000} s`);
     await delay(ASK_AGAIN_MS);

@@ -56,6 +56,7 @@ function endedSandbox(): Sandbox {
     ended: Promise.resolve({ process: { kind: "exited", exitCode: 0 }, usage: undefined }),
     extend() {},
     signal() {},
+    resize() {},
     kill() {},
     close: async () => {},
   };

@@ -6,7 +6,7 @@ describe("the benchmark's command line", () => {
     expect(parseOptions([])).toMatchObject({
       suites: SUITES,
       contenders: CONTENDERS,
-      driver: undefined,
+      driver: "launcher",
       isQuick: false,
       isPlotted: false,
       jsonFile: undefined,
@@ -23,7 +23,7 @@ describe("the benchmark's command line", () => {
     [["--suite", "startt"], /--suite has no "startt"; there are start, throughput, density, queue, startup-real/],
     [["--suite", ""], /--suite has no ""/],
     [["--contenders", "floor,dokcer"], /--contenders has no "dokcer"; there are mayfly-http, /],
-    [["--driver", "both"], /--driver has no "both"; there are oci, launcher/],
+    [["--driver", "both"], /--driver has no "both"; there are launcher, oci/],
     [["--jsn", "file"], /--jsn/],
     [["--json"], /--json/],
     [["--quick=yes"], /--quick/],
