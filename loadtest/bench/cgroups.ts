@@ -58,6 +58,17 @@ function rootOf(v1: readonly Hierarchy[], controller: string): string {
   return found.path;
 }
 
+/** Bytes charged to each cgroup below `name` in the memory hierarchy, the kernel's own for it included. */
+export function memoryCharged(name: string): number[] {
+  const all = here();
+  const v1 = all.filter(({ version }) => version === 1);
+  const root = v1.length > 0 ? rootOf(v1, "memory") : (all[0]?.path ?? "/");
+  const file = v1.length > 0 ? "memory.usage_in_bytes" : "memory.current";
+  return readdirSync(join(root, name), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => Number(readFileSync(join(root, name, entry.name, file), "utf8")));
+}
+
 /** Removes `name`, and whatever is named `name-…`, from every hierarchy's root. What has a process in it stays. */
 export function removeCgroups(name: string): void {
   for (const { path } of here()) {

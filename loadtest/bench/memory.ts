@@ -36,13 +36,19 @@ export function parseMeminfo(text: string): MemoryUse {
   };
 }
 
-/** What each of `count` has cost, and where it went. */
-export function shareOf(before: MemoryUse, after: MemoryUse, count: number): { kib: number; note: string } {
+export interface Share {
+  readonly kib: number;
+  /** Where it went. */
+  readonly note: string;
+}
+
+/** What each of `count` has cost. */
+export function shareOf(before: MemoryUse, after: MemoryUse, count: number): Share {
   const each = (part: keyof MemoryUse) => Math.round((after[part] - before[part]) / count);
   const parts = { slab: "slabKib", "kernel stacks": "kernelStackKib", "page tables": "pageTablesKib" } as const;
   const named = Object.entries(parts).map(([name, part]) => `${name} ${each(part)}`);
   return {
     kib: (after.usedKib - before.usedKib) / count,
-    note: `the machine's used memory, of which KiB: ${[...named, `per-CPU ${each("percpuKib")}`].join(", ")}`,
+    note: `of it KiB: ${[...named, `per-CPU ${each("percpuKib")}`].join(", ")}`,
   };
 }

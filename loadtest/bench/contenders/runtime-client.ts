@@ -53,13 +53,14 @@ export class RuntimeClient {
     });
   }
 
-  /** A runtime of its own in the workshop, with directories of its own. */
-  async create(workshop: Workshop, blanks: Creation["blanks"]): Promise<RuntimeCalls["create"]["out"]> {
+  /** A runtime of its own in the workshop, with directories of its own, and the cgroup that its containers' are in. */
+  async create(workshop: Workshop, blanks: Creation["blanks"]): Promise<{ driver: string; cgroup: string }> {
     // The runtime's cgroup is `mayfly-` and this name: beside the workshop's, which removes it if the runtime could not.
     const hostId = `${workshop.cgroup.replace(/^mayfly-/, "")}-${randomBytes(4).toString("hex")}`;
     const room = await workshop.room(hostId);
     const where = { stateDir: join(room, "state"), runDir: join(room, "run"), hostId };
-    return this.call("create", { ...where, driver: workshop.driver, blanks });
+    const { driver } = await this.call("create", { ...where, driver: workshop.driver, blanks });
+    return { driver, cgroup: `mayfly-${hostId}` };
   }
 
   /** Closes what is open there, and ends the process. Never rejects: one that does not end is killed, and its sandboxes with it. */
