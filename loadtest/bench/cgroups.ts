@@ -3,9 +3,13 @@
 
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 
 /** What Mayfly limits, and so what a container must be in. */
 const CONTROLLERS = ["cpu", "cpuacct", "memory", "pids"] as const;
+
+const REMOVE_TRIES = 100;
+const REMOVE_PAUSE_MS = 20;
 
 interface Hierarchy {
   readonly path: string;
@@ -69,20 +73,36 @@ export function memoryCharged(name: string): number[] {
     .map((entry) => Number(readFileSync(join(root, name, entry.name, file), "utf8")));
 }
 
-/** Removes `name`, and whatever is named `name-…`, from every hierarchy's root. What has a process in it stays. */
-export function removeCgroups(name: string): void {
-  for (const { path } of here()) {
-    const ours = readdirSync(path).filter((entry) => entry === name || entry.startsWith(`${name}-`));
-    for (const entry of ours) removeTree(join(path, entry));
+/**
+ * Ends whatever is still in `name`, or in what is named `name-…`, of any hierarchy, and removes those cgroups. Engines leave
+ * containers when their command line is killed; whoever is in a cgroup of ours is of our making.
+ */
+export async function removeCgroups(name: string): Promise<void> {
+  for (let tries = 0; tries < REMOVE_TRIES && treesOf(name).length > 0; tries++) {
+    for (const tree of treesOf(name)) removeTree(tree);
+    await delay(REMOVE_PAUSE_MS);
   }
+  const left = treesOf(name);
+  if (left.length > 0) throw new Error(`these cgroups could not be removed: ${left.join(", ")}`);
 }
 
+function treesOf(name: string): string[] {
+  return here().flatMap(({ path }) =>
+    readdirSync(path)
+      .filter((entry) => entry === name || entry.startsWith(`${name}-`))
+      .map((entry) => join(path, entry)),
+  );
+}
+
+/** As far as it goes: a process that has just been killed holds its cgroup for a moment more. */
 function removeTree(directory: string): void {
   try {
+    for (const pid of readFileSync(join(directory, "cgroup.procs"), "utf8").split("\n").filter(Boolean))
+      process.kill(Number(pid), "SIGKILL");
     for (const entry of readdirSync(directory, { withFileTypes: true }))
       if (entry.isDirectory()) removeTree(join(directory, entry.name));
     rmdirSync(directory);
   } catch {
-    return; // It is not there, or somebody is still in it: that is told by whoever should have ended it.
+    return; // It is gone already, or is asked for again.
   }
 }

@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HELP, type Options, parseOptions } from "./arguments.ts";
+import { closeContenders } from "./contenders/all.ts";
 import { installPeers } from "./long-command.ts";
 import { describeMachine } from "./machine.ts";
 import { buildNative, killTimed } from "./native.ts";
@@ -72,6 +73,7 @@ async function fail(error: unknown): Promise<void> {
   clear();
   process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
   killTimed();
+  await closeContenders();
   await workshop?.close();
   process.exit(1);
 }

@@ -52,6 +52,7 @@ export async function rateOf(timed: Timed, { parallel, ms }: Burst): Promise<num
 
 /** In a process group of its own, so that what it has started ends with it when it takes too long. */
 async function linesOf(timed: Timed, numbers: readonly number[], limitMs: number): Promise<string[]> {
+  if (isLeaving) throw new Error("the benchmark is leaving");
   const { program, mode, args, env } = timed;
   const child = spawn(join(NATIVE, "build", program), [mode, ...numbers.map(String), ...args], {
     env: { ...PLAIN_ENVIRONMENT, ...env },
@@ -93,8 +94,11 @@ function ended(child: ChildProcess): Promise<{ stdout: string; stderr: string; h
 
 const alive = new Set<ChildProcess>();
 
-/** Ends what is being timed: the benchmark is leaving. */
+let isLeaving = false;
+
+/** Ends what is being timed, and has nothing timed any more: the benchmark is leaving. */
 export function killTimed(): void {
+  isLeaving = true;
   for (const child of alive) killGroup(child);
 }
 

@@ -1,7 +1,7 @@
 // Where a run of the benchmark works: one directory, one registry, one name in the cgroups, one scope that takes all of it
 // away again. Daemons are launched in the directory's place, so that they end when we do, however we end.
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Scope } from "../../core/scope.ts";
@@ -38,6 +38,7 @@ export async function openWorkshop(options: { driver: DriverName }): Promise<Wor
   scope.add("directory", () => rm(directory, { recursive: true, force: true }));
   scope.add("mounts", () => unmountBelow(directory));
   scope.add("cgroups", () => removeCgroups(cgroup));
+  scope.add("processes", () => killProcessesOf(directory));
   const close = async () => {
     for (const { name, error } of await scope.close())
       process.stderr.write(`bench: not cleaned up: ${name}: ${error instanceof Error ? error.message : error}\n`);
@@ -56,6 +57,33 @@ export async function openWorkshop(options: { driver: DriverName }): Promise<Wor
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/**
+ * An engine's supervisor outlives its daemon if the command that it was started for has been killed. Whoever was given a path in
+ * this directory, which had no name before us, works for us.
+ */
+function killProcessesOf(directory: string): void {
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    if (Number(pid) !== process.pid && argumentsOf(pid).some((argument) => argument.startsWith(`${directory}/`)))
+      kill(Number(pid));
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    return; // It has just ended.
+  }
+}
+
+function argumentsOf(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return []; // It has just ended.
   }
 }
 

@@ -36,6 +36,14 @@ export interface Open {
   readonly reason: string;
 }
 
+/** Those that have been opened and not yet closed. */
+const opened = new Map<Contender, ContenderName>();
+
+/** Closes whoever is open, the last first: the benchmark is leaving early. */
+export async function closeContenders(): Promise<void> {
+  for (const contender of [...opened.keys()].toReversed()) await close(contender);
+}
+
 /**
  * Opens and prepares the contenders, calls `use`, and closes them, whatever happens. One that cannot be opened, or cannot
  * run a subject even once, is handed over as absent: it fails nobody else.
@@ -44,16 +52,16 @@ export async function withContenders<T>(
   options: { workshop: Workshop; names: readonly ContenderName[]; subjects: readonly Subject[]; say: Say },
   use: (opened: readonly Open[]) => Promise<T>,
 ): Promise<T> {
-  const opened: Open[] = [];
   try {
+    const all: Open[] = [];
     for (const name of options.names) {
       options.say(`getting ready: ${name}`);
-      opened.push(await open(name, options));
+      all.push(await open(name, options));
     }
-    return await use(opened);
+    return await use(all);
   } finally {
     options.say("closing");
-    for (const { name, contender } of opened.toReversed()) await close(name, contender);
+    await closeContenders();
   }
 }
 
@@ -64,17 +72,18 @@ async function open(
   let contender: Contender | undefined;
   try {
     contender = await OPENERS[name](workshop);
+    opened.set(contender, name);
     for (const subject of subjects) await contender.prepare(subject);
     return { name, contender, reason: "" };
   } catch (error) {
-    await close(name, contender);
+    if (contender) await close(contender);
     return { name, contender: undefined, reason: reasonOf(error) };
   }
 }
 
 /** What it may have left goes with the workshop. */
-async function close(name: string, contender: Contender | undefined): Promise<void> {
-  await contender
-    ?.close()
-    .catch((error) => process.stderr.write(`bench: ${name} was not closed: ${reasonOf(error)}\n`));
+async function close(contender: Contender): Promise<void> {
+  const name = opened.get(contender);
+  opened.delete(contender);
+  await contender.close().catch((error) => process.stderr.write(`bench: ${name} was not closed: ${reasonOf(error)}\n`));
 }

@@ -26,7 +26,7 @@ export async function openContainerd(workshop: Workshop): Promise<Contender> {
   return commandContender({
     note: `ctr run --rm, containerd ${version}; no user namespace, no limits`,
     maxParallel: 32,
-    argv: ({ tag, argv }) => [...ctr, "run", "--rm", tag, "{id}", ...argv],
+    argv: ({ tag, argv }) => [...ctr, "run", "--rm", tag, "bench-{id}", ...argv],
     load: ({ archive }) => run([...ctr, "image", "import", archive]),
     close: () => daemon.stop(STOP_MS),
   });

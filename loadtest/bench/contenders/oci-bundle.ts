@@ -22,7 +22,8 @@ async function openOciRuntime(name: string, workshop: Workshop): Promise<Contend
   return commandContender({
     note: `${name} run ${version} on a prepared bundle: every namespace; no overlay, seccomp or limits`,
     maxParallel: 128,
-    argv: (subject) => [...runtime, "run", "--bundle", bundle(subject), "{id}"],
+    // A container's cgroup is named after it: so that the workshop finds it, should it be left.
+    argv: (subject) => [...runtime, "run", "--bundle", bundle(subject), `${workshop.cgroup}-{id}`],
     async load(subject) {
       await workshop.room(`${name}/${subject.name}`);
       await rm(join(bundle(subject), "config.json"), { force: true }); // Of an earlier suite: it is not overwritten.

@@ -6,7 +6,8 @@
 //   timed-spawn once COUNT PAUSE_MS ARGV...
 //   timed-spawn load PARALLEL MS ARGV...
 //
-// An argument that is `{id}` is replaced by a name that was never used before. A command that does not exit 0 ends it all.
+// An argument that ends with `{id}` ends with a number instead that no other process is given. A command that does not exit 0
+// ends it all.
 
 #include "pace.h"
 
@@ -15,16 +16,25 @@
 
 extern char **environ;
 
-enum { MAX_ARGUMENTS = 64 };
+enum { MAX_ARGUMENTS = 64, ID_BYTES = 128 };
+
+static const char PLACEHOLDER[] = "{id}";
 
 static char **command;
 
-static int64_t spawn_once(void) {
+// The argument itself, or, if it ends with the placeholder, what `id` holds then.
+static char *fill(char *argument, char id[ID_BYTES]) {
     static unsigned serial;
-    char id[64], *argv[MAX_ARGUMENTS + 1];
-    snprintf(id, sizeof id, "bench-%d-%u", (int)getpid(), serial++);
+    size_t length = strlen(argument), tail = sizeof PLACEHOLDER - 1;
+    if (length < tail || strcmp(argument + length - tail, PLACEHOLDER) != 0) return argument;
+    snprintf(id, ID_BYTES, "%.*s%d-%u", (int)(length - tail), argument, (int)getpid(), serial++);
+    return id;
+}
+
+static int64_t spawn_once(void) {
+    char id[ID_BYTES], *argv[MAX_ARGUMENTS + 1];
     int n = 0;
-    for (; command[n]; n++) argv[n] = strcmp(command[n], "{id}") == 0 ? id : command[n];
+    for (; command[n]; n++) argv[n] = fill(command[n], id);
     argv[n] = NULL;
 
     posix_spawn_file_actions_t files;
