@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatFigure, suiteTable } from "../../../loadtest/bench/table.ts";
+import { formatFigure, suiteTable } from "../../../../loadtest/bench/table.ts";
 
 describe("a suite's table", () => {
   it("has figures in columns, a dash where there are none, ratios with their spread, and notes below", () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { percentile, ratioOf, rounded, summarize } from "../../../loadtest/bench/figures.ts";
+import { percentile, ratioOf, rounded, summarize } from "../../../../loadtest/bench/figures.ts";
 
 const samples = fc.array(fc.double({ min: 0.001, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 200 });
 

@@ -1,10 +1,10 @@
 // What the benchmark reads of the machine that it runs on.
 
 import { describe, expect, it } from "vitest";
-import { cgroupKind, hierarchiesOf } from "../../../loadtest/bench/cgroups.ts";
-import { distributionOf } from "../../../loadtest/bench/machine.ts";
-import { parseMeminfo, shareOf } from "../../../loadtest/bench/memory.ts";
-import { mountsBelow } from "../../../loadtest/bench/workshop.ts";
+import { cgroupKind, hierarchiesOf } from "../../../../loadtest/bench/cgroups.ts";
+import { distributionOf } from "../../../../loadtest/bench/machine.ts";
+import { parseMeminfo, shareOf } from "../../../../loadtest/bench/memory.ts";
+import { mountsBelow } from "../../../../loadtest/bench/workshop.ts";
 
 const V1 = "35 31 0:32 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct";
 const V2 = "30 24 0:26 / /sys/fs/cgroup/unified rw,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { suiteReport } from "../../../loadtest/bench/report.ts";
-import { absent, type Measured } from "../../../loadtest/bench/rounds.ts";
-import { bestOf } from "../../../loadtest/bench/suites/throughput.ts";
+import { suiteReport } from "../../../../loadtest/bench/report.ts";
+import { absent, type Measured } from "../../../../loadtest/bench/rounds.ts";
+import { bestOf } from "../../../../loadtest/bench/suites/throughput.ts";
 
 const measured = (name: string, ...rounds: number[][]): Measured => ({ name, unit: "ms", note: "how", rounds });
 

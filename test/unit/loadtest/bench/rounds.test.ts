@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { interleave, type Lane, reasonOf } from "../../../loadtest/bench/rounds.ts";
+import { interleave, type Lane, reasonOf } from "../../../../loadtest/bench/rounds.ts";
 
 const silent = () => {};
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CONTENDERS, HELP, parseOptions, SUITES } from "../../../loadtest/bench/arguments.ts";
+import { CONTENDERS, HELP, parseOptions, SUITES } from "../../../../loadtest/bench/arguments.ts";
 
 describe("the benchmark's command line", () => {
   it("without flags means everything, in full, on the terminal only", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { logScale, svgPlot } from "../../../loadtest/bench/plot.ts";
+import { logScale, svgPlot } from "../../../../loadtest/bench/plot.ts";
 
 const MACHINE = {
   cpus: 2,
