@@ -27,7 +27,7 @@ libseccomp-dev:/usr/include/seccomp.h
 "
 test_packages="
 clang:/usr/bin/clang
-libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a
+libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux
 crun:/usr/bin/crun
 apache2-utils:/usr/bin/htpasswd
 iproute2:/usr/sbin/ip

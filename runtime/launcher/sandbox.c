@@ -172,7 +172,7 @@ static void on_report(struct sandbox *sandbox, const struct report *report, int 
 // Nothing that PID 1 says is believed twice, out of order, or once it has nothing more to say.
 static bool is_expected(const struct sandbox *sandbox, const struct report *report) {
     return sandbox->state >= STARTING && report->kind > sandbox->last_report && report->kind > REPORT_READY &&
-           report->kind <= REPORT_LAST && !(report->kind == REPORT_TERMINAL && sandbox->state == RUNNING);
+           report->kind <= REPORT_LAST && (report->kind != REPORT_TERMINAL || sandbox->streams.terminal);
 }
 
 static ssize_t receive_report(int channel, struct report *report, int *descriptor) {
@@ -253,7 +253,9 @@ static void on_furnished(struct task *task, const struct job_result *result, int
     if (sandbox->killed || sandbox->state == ENDED) return remove_when_over(sandbox);
     sandbox->state = STARTING;
     sandbox->furnished_us = now_us();
-    streams_open(&sandbox->streams, sandbox->blank->streams);
+    struct run_request run;
+    bool terminal = read_request(sandbox, &run) && run.header.rows > 0;
+    streams_open(&sandbox->streams, sandbox->blank->streams, terminal);
     if (!loop_add(&sandbox->channel, sandbox->blank->channel, EPOLLIN, on_channel))
         return sandbox_on_failure(sandbox, "init", strerror(errno));
     send_program(sandbox);

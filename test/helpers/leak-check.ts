@@ -30,15 +30,19 @@ export interface HostUnderTest {
 export async function traces(host: HostUnderTest): Promise<Traces> {
   const mountinfo = await readFile("/proc/self/mountinfo", "utf8");
   const layout = parseCgroupLayout(mountinfo);
-  const blanks = new Set(await host.blanks?.());
-  const mine = await processesOf(host, blanks);
+  // Asked before and after: one that is made or used meanwhile is in one of the answers.
+  const before = (await host.blanks?.()) ?? [];
+  const cgroups = await listCgroups(layout, `mayfly-${host.hostId}`);
+  const found = await processesOf(host);
+  const blanks = new Set([...before, ...((await host.blanks?.()) ?? [])]);
+  const mine = found.filter(({ cgroup }) => cgroup === undefined || !blanks.has(cgroup));
   const own = await readlink("/proc/self/ns/net");
   const namespaces = await Promise.all(mine.map(({ pid }) => readlink(`/proc/${pid}/ns/net`).catch(() => own)));
   return {
     mounts: mountinfo
       .split("\n")
       .filter((line) => line.includes(host.stateDir) || / (overlay|tmpfs) mayfly /.test(line)),
-    cgroups: (await listCgroups(layout, `mayfly-${host.hostId}`)).filter((name) => !blanks.has(name)),
+    cgroups: cgroups.filter((name) => !blanks.has(name)),
     processes: mine.map(({ command }) => command),
     networkNamespaces: [...new Set(namespaces)].filter((namespace) => namespace !== own),
     directories: await tree(join(host.stateDir, "sandboxes"), 2),
@@ -46,29 +50,27 @@ export async function traces(host: HostUnderTest): Promise<Traces> {
   };
 }
 
+interface Found {
+  readonly pid: string;
+  readonly command: string;
+  /** Name of the sandbox's cgroup that it is in. */
+  readonly cgroup: string | undefined;
+}
+
 /** Anything but the leftovers of a sandbox is left out: helpers of other tests may run beside this one. */
-async function processesOf(
-  host: HostUnderTest,
-  blanks: ReadonlySet<string>,
-): Promise<{ pid: string; command: string }[]> {
+async function processesOf(host: HostUnderTest): Promise<Found[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const found = await Promise.all(pids.map((pid) => processOf(pid, host, blanks)));
+  const found = await Promise.all(pids.map((pid) => processOf(pid, host)));
   return found.filter((process) => process !== undefined);
 }
 
-async function processOf(
-  pid: string,
-  host: HostUnderTest,
-  blanks: ReadonlySet<string>,
-): Promise<{ pid: string; command: string } | undefined> {
+async function processOf(pid: string, host: HostUnderTest): Promise<Found | undefined> {
   try {
     const command = (await readFile(`/proc/${pid}/cmdline`, "utf8")).replaceAll("\0", " ").trim();
-    const cgroup = await readFile(`/proc/${pid}/cgroup`, "utf8");
-    const inside = cgroup.match(new RegExp(`/mayfly-${host.hostId}/([^/\n]+)`))?.[1];
-    const isMine =
-      (inside !== undefined && !blanks.has(inside)) ||
-      (command.includes("mayfly-shim") && command.includes(host.stateDir));
-    return isMine ? { pid, command } : undefined;
+    const cgroups = await readFile(`/proc/${pid}/cgroup`, "utf8");
+    const cgroup = cgroups.match(new RegExp(`/mayfly-${host.hostId}/([^/\n]+)`))?.[1];
+    const isShim = command.includes("mayfly-shim") && command.includes(host.stateDir);
+    return cgroup !== undefined || isShim ? { pid, command, cgroup } : undefined;
   } catch {
     return undefined; // It has ended meanwhile.
   }
