@@ -22,7 +22,16 @@ import { createOciDriver } from "./task/oci-driver.ts";
 import type { Guard, Sandbox, SandboxSpec } from "./task/sandbox.ts";
 
 export type { Image, ImageConfig } from "./image/image.ts";
-export type { ProcessEnd, Sandbox, SandboxEnd, SandboxLimits, SandboxSpec, Usage } from "./task/sandbox.ts";
+export type {
+  ProcessEnd,
+  ProgramSignal,
+  Sandbox,
+  SandboxEnd,
+  SandboxLimits,
+  SandboxSpec,
+  TerminalSize,
+  Usage,
+} from "./task/sandbox.ts";
 
 export interface RuntimeOptions {
   /** Names this host's cgroup and containers; unique among the runtimes of one machine. */

@@ -37,6 +37,7 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
 
   async function open(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox> {
     signal.throwIfAborted();
+    if (spec.terminal) throw new MayflyError("not_implemented", "this host cannot give a run a terminal yet");
     const bundle = join(bundles, spec.id);
     const sandbox = await supervise(bundle, spec);
     guard?.((ms) => sandbox.extend(ms));

@@ -7,13 +7,21 @@ import { monotonicMs } from "../../core/clock.ts";
 import { MayflyError } from "../../core/errors.ts";
 import { readUsage, removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
-import type { ProcessEnd, Sandbox, SandboxEnd } from "./sandbox.ts";
+import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd } from "./sandbox.ts";
 import { type ShimEvent, ShimProcess } from "./shim-process.ts";
 
 /** How long a shim may take to end and remove its container before it is killed; `runc delete` itself takes 10 ms. */
 const RELEASE_MS = 10_000;
 
-const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGUSR1: 10, SIGUSR2: 12, SIGTERM: 15 } as const;
+const SIGNALS = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGUSR1: 10,
+  SIGUSR2: 12,
+  SIGTERM: 15,
+  SIGWINCH: 28,
+} as const satisfies Record<ProgramSignal, number>;
 
 export interface OciSandboxOptions {
   readonly argv: readonly [string, ...string[]];
@@ -62,9 +70,12 @@ export class OciSandbox implements Sandbox {
     this.#shim.tell(`deadline ${Math.max(0, Math.floor(ms))}`);
   }
 
-  signal(signal: keyof typeof SIGNALS): void {
+  signal(signal: ProgramSignal): void {
     this.#shim.tell(`signal ${SIGNALS[signal]}`);
   }
+
+  /** No sandbox of this driver has a terminal yet. */
+  resize(): void {}
 
   kill(): void {
     this.#shim.tell("kill");

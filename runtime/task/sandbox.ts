@@ -20,6 +20,11 @@ export interface SandboxLimits {
   readonly diskBytes: number;
 }
 
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
+}
+
 export interface SandboxSpec {
   /** Unique on the host; names the container, its cgroup and its directories. Letters, digits, `_` and `-`. */
   readonly id: string;
@@ -34,6 +39,11 @@ export interface SandboxSpec {
   readonly user: string;
   readonly hostname: string;
   readonly limits: SandboxLimits;
+  /**
+   * The program's stdin, stdout and stderr are a pseudo-terminal of this size, its controlling terminal; what it writes comes by
+   * stdout, and stderr is empty.
+   */
+  readonly terminal?: TerminalSize | undefined;
   /** The sandbox is killed this long after `open` is called, unless `extend` is called first. */
   readonly deadlineMs: number;
 }
@@ -59,6 +69,9 @@ export interface SandboxEnd {
   readonly usage: Usage | undefined;
 }
 
+/** What the program may be sent while it goes on; SIGKILL is `kill`. */
+export type ProgramSignal = "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM" | "SIGUSR1" | "SIGUSR2" | "SIGWINCH";
+
 export interface Sandbox {
   readonly stdin: Writable;
   /** Ends when every process that held the stream is gone. Reading slowly slows the program and nothing else. */
@@ -76,7 +89,9 @@ export interface Sandbox {
   /** The sandbox lives for `ms` more from now, instead of what was set before. */
   extend(ms: number): void;
   /** To the program alone; its children get what it passes on. */
-  signal(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGUSR1" | "SIGUSR2"): void;
+  signal(signal: ProgramSignal): void;
+  /** The terminal's new size, of which the kernel tells the program by SIGWINCH. Does nothing without a terminal. */
+  resize(size: TerminalSize): void;
   /** SIGKILL to every process of the sandbox, at once. */
   kill(): void;
   /** Kills what still runs and removes everything. Resolves when it is gone; rejects if something could not be removed. */
