@@ -1,6 +1,5 @@
 // `mayfly run` without -d: the run's life beside this process', and the one exit code that comes of it.
 
-import type { Readable } from "node:stream";
 import type { Client, Run, RunRequest } from "./client.ts";
 import { conclude, EXIT } from "./exit-codes.ts";
 import { cancelOnSignal } from "./interrupt.ts";
@@ -25,7 +24,7 @@ export async function attach(request: RunRequest, attachment: Attachment): Promi
     const run = await client.createRun(request);
     interrupts.watch(run.id);
     const session = sessionOf(run, request, attachment);
-    const feeding = startFeeding(run.id, request, { ...attachment, keys: session?.keys });
+    const feeding = startFeeding(run.id, request, attachment, session);
     try {
       return await (attachment.json ? awaitAsJson(run, attachment) : awaitLive(run, attachment, session));
     } finally {
@@ -44,12 +43,12 @@ function sessionOf({ id }: Run, { terminal, stdin }: RunRequest, { client, io }:
 async function awaitLive({ id }: Run, { client, io }: Attachment, session?: Session): Promise<number> {
   const stdout = session?.stdout ?? io.stdout;
   try {
-    const end = await printRun(id, { client, io: { ...io, stdout }, see: session?.see, signal: session?.left });
+    const end = await printRun(id, { client, io: { ...io, stdout }, see: session?.see, signal: session?.over });
     const { exitCode, message } = conclude(end.outcome);
     if (message !== undefined) await note(io, message);
     return exitCode;
   } catch (error) {
-    if (session?.left.aborted) {
+    if (session?.hasLeft()) {
       session.close();
       await io.stdout.write(`\n${id}\n`); // The cursor is wherever the program has put it.
       return EXIT.ok;
@@ -77,14 +76,16 @@ async function awaitAsJson({ id }: Run, { client, io }: Attachment): Promise<num
 function startFeeding(
   id: string,
   { stdin }: RunRequest,
-  { client, io, keys }: Attachment & { readonly keys: Readable | undefined },
+  { client, io }: Attachment,
+  session: Session | undefined,
 ): { stop(): Promise<void> } {
   if (stdin === undefined) return { stop: async () => {} };
   const leaving = new AbortController();
   let failure: { error: unknown } | undefined;
-  const feeding = feedStdin(client, id, keys ?? io.stdin(), leaving.signal).catch(async (error) => {
+  const feeding = feedStdin(client, id, session?.keys ?? io.stdin(), leaving.signal).catch(async (error) => {
     failure = { error };
     await cancelQuietly(client, id);
+    session?.hangUp();
   });
   return {
     async stop() {

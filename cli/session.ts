@@ -17,8 +17,12 @@ export interface Session {
   readonly keys: Readable | undefined;
   /** For what the program writes. */
   readonly stdout: Sink;
-  /** Aborts when the person has left. */
-  readonly left: AbortSignal;
+  /** Aborts when there is nothing more to show: the person has left, or the session was hung up. */
+  readonly over: AbortSignal;
+  /** The person has left by the keys that are for it. */
+  readonly hasLeft: () => boolean;
+  /** To be called when the keys cannot be sent any more: nobody is to sit at a terminal that is dead. */
+  readonly hangUp: () => void;
   /** To be shown every event of the run, before anything is printed of it. */
   readonly see: (event: RunEvent) => void;
   /** The terminal is as it was, and no key is read any more. Safe to repeat. */
@@ -37,7 +41,12 @@ export interface SessionOptions {
 
 export function openSession({ id, client, io, size, interactive }: SessionOptions): Session {
   const { terminal } = io;
-  const leaving = new AbortController();
+  const over = new AbortController();
+  let hasLeft = false;
+  const leave = () => {
+    hasLeft = true;
+    over.abort();
+  };
   const closing = new AbortController();
   const lineFeeds = createLineFeeds();
   let isRaw = false;
@@ -52,11 +61,13 @@ export function openSession({ id, client, io, size, interactive }: SessionOption
   });
   const deafen = terminal.onResize(tellSize);
   tellSize(); // It may have changed since the run was asked for.
-  const keyboard = interactive ? plug(io.stdin(), () => leaving.abort()) : undefined;
+  const keyboard = interactive ? plug(io.stdin(), leave) : undefined;
   return {
     keys: keyboard?.keys,
     stdout: { write: (bytes) => io.stdout.write(isRaw && typeof bytes !== "string" ? lineFeeds(bytes) : bytes) },
-    left: leaving.signal,
+    over: over.signal,
+    hasLeft: () => hasLeft,
+    hangUp: () => over.abort(),
     see(event) {
       if (event.type === "state") setRaw(event.state === "running");
       if (event.type === "end") setRaw(false);
