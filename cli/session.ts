@@ -106,20 +106,20 @@ function createSizeTeller(options: {
   let { told } = options;
   let telling = false;
   const tellLatest = async () => {
-    for (let size = options.read(); !isSame(size, told); size = options.read()) {
-      told = size;
-      await options.tell(size);
-    }
-  };
-  return () => {
     if (telling) return;
     telling = true;
-    tellLatest()
-      .catch(() => undefined)
-      .finally(() => {
-        telling = false;
-      });
+    try {
+      for (let size = options.read(); !isSame(size, told); size = options.read()) {
+        told = size;
+        await options.tell(size);
+      }
+    } catch {
+      // A run that has ended meanwhile, or a gateway that is away: followRun and the keys tell of it.
+    } finally {
+      telling = false;
+    }
   };
+  return () => void tellLatest();
 }
 
 function isSame(one: TerminalSize, other: TerminalSize): boolean {
