@@ -1,5 +1,7 @@
 // `mayfly run` without -d: the run's life beside this process', and the one exit code that comes of it.
 
+import { planRun } from "../core/request.ts";
+import { liveBytes } from "../core/run.ts";
 import type { Client, Run, RunRequest } from "./client.ts";
 import { conclude, EXIT } from "./exit-codes.ts";
 import { cancelOnSignal } from "./interrupt.ts";
@@ -36,8 +38,11 @@ export async function attach(request: RunRequest, attachment: Attachment): Promi
   }
 }
 
-function sessionOf({ id }: Run, { terminal, stdin }: RunRequest, { client, io }: Attachment): Session | undefined {
-  return terminal && openSession({ id, client, io, size: terminal, interactive: stdin !== undefined });
+function sessionOf({ id }: Run, request: RunRequest, { client, io }: Attachment): Session | undefined {
+  const { terminal: size, stdin } = request;
+  if (!size) return undefined;
+  const { outputBytes } = planRun(request).limits;
+  return openSession({ id, client, io, size, liveBytes: liveBytes(outputBytes), interactive: stdin !== undefined });
 }
 
 async function awaitLive({ id }: Run, { client, io }: Attachment, session?: Session): Promise<number> {

@@ -7,7 +7,7 @@
 import type { Readable } from "node:stream";
 import type { TerminalSize } from "../core/control.ts";
 import type { Client, RunEvent } from "./client.ts";
-import type { Io } from "./io.ts";
+import { type Io, note } from "./io.ts";
 import { Keyboard } from "./keyboard.ts";
 import { createLineFeeds } from "./line-feed.ts";
 import type { Sink } from "./sink.ts";
@@ -35,11 +35,16 @@ export interface SessionOptions {
   readonly io: Io;
   /** The size that the run was made with. */
   readonly size: TerminalSize;
+  /** After so many bytes of its output the run shows nothing more until it ends. */
+  readonly liveBytes: number;
   /** Whether the run is sent what is typed. */
   readonly interactive: boolean;
 }
 
-export function openSession({ id, client, io, size, interactive }: SessionOptions): Session {
+const DARK =
+  "the output limit is reached, and nothing more is shown until the program ends; Ctrl-P Ctrl-Q leaves (--output-limit)";
+
+export function openSession({ id, client, io, size, liveBytes, interactive }: SessionOptions): Session {
   const { terminal } = io;
   const over = new AbortController();
   let hasLeft = false;
@@ -50,6 +55,7 @@ export function openSession({ id, client, io, size, interactive }: SessionOption
   const closing = new AbortController();
   const lineFeeds = createLineFeeds();
   let isRaw = false;
+  let shown = 0;
   const setRaw = (on: boolean) => {
     isRaw = on && interactive && !closing.signal.aborted;
     terminal.setRaw(isRaw);
@@ -64,11 +70,17 @@ export function openSession({ id, client, io, size, interactive }: SessionOption
   const keyboard = interactive ? plug(io.stdin(), leave) : undefined;
   return {
     keys: keyboard?.keys,
-    stdout: { write: (bytes) => io.stdout.write(isRaw && typeof bytes !== "string" ? lineFeeds(bytes) : bytes) },
+    stdout: {
+      async write(bytes) {
+        await io.stdout.write(isRaw && typeof bytes !== "string" ? lineFeeds(bytes) : bytes);
+        if (shown === liveBytes) await note(io, DARK); // No event says more of it: the next is the end.
+      },
+    },
     over: over.signal,
     hasLeft: () => hasLeft,
     hangUp: () => over.abort(),
     see(event) {
+      if (event.type === "stdout") shown = event.offset + event.bytes.length;
       if (event.type === "state") setRaw(event.state === "running");
       if (event.type === "end") setRaw(false);
     },

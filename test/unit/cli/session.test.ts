@@ -165,9 +165,10 @@ describe("a session", () => {
     const io = {
       stdin: () => tty.stdin,
       stdout: { write },
+      stderr: { write },
       terminal: createTerminal(tty.streams()),
     } as unknown as Io;
-    return openSession({ id: "run_1", client, io, size: made, interactive });
+    return openSession({ id: "run_1", client, io, size: made, liveBytes: 10, interactive });
   }
 
   it("is raw exactly while the program runs, and again in its next attempt", () => {
@@ -228,6 +229,21 @@ describe("a session", () => {
     await session.stdout.write(Buffer.from("b\n"));
     await session.stdout.write("a note\n");
     expect(written).toBe("a\nb\va note\n");
+    session.close();
+  });
+
+  it("says so when nothing more will be shown, after the last that is", async () => {
+    const session = open();
+    for (const [offset, text] of [
+      [0, "12345"],
+      [5, "67890"],
+    ] as const) {
+      const bytes = Buffer.from(text);
+      session.see({ type: "stdout", attempt: 1, offset, bytes });
+      expect(written).not.toContain("limit");
+      await session.stdout.write(bytes);
+    }
+    expect(written).toMatch(/^1234567890mayfly: the output limit is reached/);
     session.close();
   });
 
