@@ -144,6 +144,14 @@ describe("the terminal is as it was", () => {
   });
 });
 
+test("a window that is closed cancels the run, and the command ends", async () => {
+  const { terminal, sandbox } = await session("--grace", "0s");
+  const { pid } = terminal;
+  terminal.leave();
+  await vi.waitFor(() => expect(sandbox.signals).toEqual(["SIGKILL"]), { timeout: 5_000 });
+  await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"), { timeout: 5_000 });
+});
+
 describe("Ctrl-P Ctrl-Q", () => {
   test("leaves the run going, prints its id, and gives the terminal back", async () => {
     const { terminal, sandbox } = await session();
