@@ -28,7 +28,10 @@ export interface PseudoTerminal {
   /** The process of the command itself. */
   readonly pid: number;
   type(keys: string): void;
-  /** Resolves once what came since the last time matches; what comes after the match is left for the next time. Rejects if the command ends before. */
+  /**
+   * Resolves once what came since the last time matches; what comes after the match is left for the next time. Rejects, with all
+   * that is on the screen, if the command ends before, or it takes longer than a person would wait.
+   */
   shows(pattern: RegExp): Promise<void>;
   /** The window's new size, of which the kernel tells the command. */
   resize(size: Size): Promise<void>;
@@ -38,6 +41,9 @@ export interface PseudoTerminal {
   /** Ends everything. Safe to repeat. */
   leave(): void;
 }
+
+/** Less than a test's limit, so that its failure says what was seen instead. */
+const PATIENCE_MS = 20_000;
 
 /** What tells the test where things begin and end; written by the shell around the command. */
 const WRAPPER = `
@@ -101,13 +107,26 @@ class Terminal implements PseudoTerminal {
   }
 
   async shows(pattern: RegExp): Promise<void> {
+    let isLate = false;
+    const patience = setTimeout(() => {
+      isLate = true;
+      this.#wake();
+    }, PATIENCE_MS);
+    try {
+      await this.#look(pattern, () => isLate);
+    } finally {
+      clearTimeout(patience);
+    }
+  }
+
+  async #look(pattern: RegExp, isLate: () => boolean): Promise<void> {
     for (;;) {
       const match = pattern.exec(this.#screen.slice(this.#seen));
       if (match) {
         this.#seen += match.index + match[0].length;
         return;
       }
-      if (this.#over) throw new Error(`the command ended without ${pattern}:\n${this.#screen}`);
+      if (this.#over || isLate()) throw new Error(`${pattern} is not on the screen:\n${JSON.stringify(this.#screen)}`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
