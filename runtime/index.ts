@@ -25,11 +25,11 @@ export type { Image, ImageConfig } from "./image/image.ts";
 export type {
   Blanks,
   ProcessEnd,
+  ProgramSignal,
   Sandbox,
   SandboxEnd,
   SandboxLimits,
   SandboxSpec,
-  Signal,
   TerminalSize,
   Usage,
 } from "./task/sandbox.ts";

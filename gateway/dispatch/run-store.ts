@@ -4,12 +4,13 @@ import type { ChainableCommander, Redis } from "ioredis";
 import { MayflyError } from "../../core/errors.ts";
 import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host.ts";
 import { newIncarnation, newRunId } from "../../core/ids.ts";
-import { channels, keys, transitionKeys } from "../../core/keys.ts";
+import { keys, transitionKeys } from "../../core/keys.ts";
 import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
 import { planRun, type RunRequest } from "../../core/request.ts";
 import type { Outcome } from "../../core/run.ts";
 import { runTransition, transitions } from "../../core/transitions.ts";
 import { formatDuration } from "../../core/units.ts";
+import { Orders } from "./orders.ts";
 import { onRedis } from "./redis.ts";
 import { Tickets, ticketOf } from "./tickets.ts";
 
@@ -37,11 +38,13 @@ const OVERDUE_BATCH = 100;
 
 export class RunStore {
   readonly tickets: Tickets;
+  readonly orders: Orders;
   readonly #options: RunStoreOptions;
 
   constructor(options: RunStoreOptions) {
     this.#options = options;
     this.tickets = new Tickets(options.redis);
+    this.orders = new Orders(options.redis);
   }
 
   /** Record and ticket are written in one step, or neither. Throws `queue_full`, `queue_unavailable`, `body_too_large`. */
@@ -147,8 +150,7 @@ export class RunStore {
       this.#options.retentionMs,
     ])) as [string, string | null];
     if (answer === "finished") await this.tickets.remove(firstTicket(record), planRun(record.request).pool);
-    if (answer === "requested" && host)
-      await this.#onRedis((redis) => redis.publish(channels.host(host), `cancel ${record.id}`));
+    if (answer === "requested" && host) await this.orders.tell(host, { verb: "cancel", run: record.id });
   }
 
   /** Adds to the stdin of a run that was made for it. Throws `stdin_closed`, `body_too_large`. */

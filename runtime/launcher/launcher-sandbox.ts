@@ -2,7 +2,7 @@
 
 import { constants } from "node:os";
 import { MayflyError } from "../../core/errors.ts";
-import type { ProcessEnd, Sandbox, SandboxEnd, Signal, TerminalSize } from "../task/sandbox.ts";
+import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd, TerminalSize } from "../task/sandbox.ts";
 import { signalName } from "../task/signal-name.ts";
 import { FrameConnection } from "./frames.ts";
 import { InputStream, OutputStream } from "./launcher-streams.ts";
@@ -61,7 +61,7 @@ export class LauncherSandbox implements Sandbox {
     this.#connection.send(encodeU64(FRAME.DEADLINE, Math.max(0, Math.floor(ms))));
   }
 
-  signal(signal: Signal): void {
+  signal(signal: ProgramSignal): void {
     this.#connection.send(encodeU32(FRAME.SIGNAL, constants.signals[signal]));
   }
 
