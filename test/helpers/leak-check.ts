@@ -4,12 +4,16 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { listCgroups } from "../../runtime/cgroup/cgroup.ts";
 import { parseCgroupLayout } from "../../runtime/cgroup/layout.ts";
+import { ask } from "../../runtime/launcher/frames.ts";
+import { decodeStatus, encodeFrame, FRAME } from "../../runtime/launcher/protocol.ts";
 
 export interface Traces {
   readonly mounts: string[];
   readonly cgroups: string[];
-  /** Command lines of shims, inits, and of everything inside the host's cgroups. */
+  /** Command lines of shims, inits, and of everything inside the host's cgroups, but for blanks: those are kept on purpose. */
   readonly processes: string[];
+  /** Command lines of the host's launcher and its makers. */
+  readonly launchers: string[];
   /** Network namespaces that some process of those is in, but the worker's own. */
   readonly networkNamespaces: string[];
   readonly directories: string[];
@@ -22,8 +26,6 @@ export interface HostUnderTest {
   readonly stateDir: string;
   /** Of the worker process; without it no descriptors are counted. */
   readonly pid?: number;
-  /** Names of the cgroups of blanks, which are kept on purpose and are no traces of a run. */
-  readonly blanks?: () => Promise<readonly string[]>;
 }
 
 /** What stands on the machine now of this host. */
@@ -31,11 +33,11 @@ export async function traces(host: HostUnderTest): Promise<Traces> {
   const mountinfo = await readFile("/proc/self/mountinfo", "utf8");
   const layout = parseCgroupLayout(mountinfo);
   // Asked before and after: one that is made or used meanwhile is in one of the answers.
-  const before = (await host.blanks?.()) ?? [];
+  const before = await blanksOf(host);
   const cgroups = await listCgroups(layout, `mayfly-${host.hostId}`);
   const found = await processesOf(host);
-  const blanks = new Set([...before, ...((await host.blanks?.()) ?? [])]);
-  const mine = found.filter(({ cgroup }) => cgroup === undefined || !blanks.has(cgroup));
+  const blanks = new Set([...before, ...(await blanksOf(host))]);
+  const mine = found.filter(({ kind, cgroup }) => kind === "sandbox" && !(cgroup && blanks.has(cgroup)));
   const own = await readlink("/proc/self/ns/net");
   const namespaces = await Promise.all(mine.map(({ pid }) => readlink(`/proc/${pid}/ns/net`).catch(() => own)));
   return {
@@ -44,13 +46,25 @@ export async function traces(host: HostUnderTest): Promise<Traces> {
       .filter((line) => line.includes(host.stateDir) || / (overlay|tmpfs) mayfly /.test(line)),
     cgroups: cgroups.filter((name) => !blanks.has(name)),
     processes: mine.map(({ command }) => command),
+    launchers: found.filter(({ kind }) => kind === "launcher").map(({ command }) => command),
     networkNamespaces: [...new Set(namespaces)].filter((namespace) => namespace !== own),
     directories: await tree(join(host.stateDir, "sandboxes"), 2),
     descriptors: host.pid === undefined ? {} : await descriptorsOf(host.pid),
   };
 }
 
+/** The launcher itself is asked; one that is not there, or is ending, keeps none. */
+async function blanksOf(host: HostUnderTest): Promise<readonly string[]> {
+  try {
+    const socket = join(host.stateDir, "sandboxes/launcher.sock");
+    return decodeStatus(await ask(socket, encodeFrame(FRAME.STATUS), FRAME.STATUS_IS)).blankNames;
+  } catch {
+    return [];
+  }
+}
+
 interface Found {
+  readonly kind: "sandbox" | "launcher";
   readonly pid: string;
   readonly command: string;
   /** Name of the sandbox's cgroup that it is in. */
@@ -69,8 +83,9 @@ async function processOf(pid: string, host: HostUnderTest): Promise<Found | unde
     const command = (await readFile(`/proc/${pid}/cmdline`, "utf8")).replaceAll("\0", " ").trim();
     const cgroups = await readFile(`/proc/${pid}/cgroup`, "utf8");
     const cgroup = cgroups.match(new RegExp(`/mayfly-${host.hostId}/([^/\n]+)`))?.[1];
-    const isShim = command.includes("mayfly-shim") && command.includes(host.stateDir);
-    return cgroup !== undefined || isShim ? { pid, command, cgroup } : undefined;
+    const isOurs = (program: string) => command.includes(program) && command.includes(host.stateDir);
+    if (cgroup !== undefined || isOurs("mayfly-shim")) return { kind: "sandbox", pid, command, cgroup };
+    return isOurs("mayfly-launcher") ? { kind: "launcher", pid, command, cgroup } : undefined;
   } catch {
     return undefined; // It has ended meanwhile.
   }
