@@ -54,7 +54,9 @@ export default function oneRun() {
   });
   (answers[answer.status] || otherAnswers).add(1);
   const fault =
-    scenario.isRefusable && answer.status === 429 ? refused(answer, started) : accepted(answer, kind.ends(token), started);
+    scenario.isRefusable && answer.status === 429
+      ? refused(answer, started)
+      : accepted(answer, kind.ends(token), started);
   asExpected.add(fault === "");
   if (fault !== "") tell(`${kind.asks(token).command.join(" ")} ${fault}`);
 }
