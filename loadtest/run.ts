@@ -54,7 +54,7 @@ async function loadTest(asked: LoadTest): Promise<boolean> {
   const scenario = SCENARIOS[asked.scenario] as Scenario;
   await K6.install();
   if (asked.target) return underLoad(asked, scenario, asked.target);
-  stack = new LocalStack({ env: process.env, settings: scenario.settings, onProgress: (step) => view.show(step) });
+  stack = LocalStack.make({ env: process.env, settings: scenario.settings, onProgress: (step) => view.show(step) });
   const target = await stack.start();
   const isGood = await Promise.race([underLoad(asked, scenario, target), stack.watch()]);
   await stack.stop();

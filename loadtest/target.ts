@@ -24,13 +24,19 @@ export interface LocalStackOptions {
 }
 
 export class LocalStack {
-  readonly #stateDir = mkdtempSync(join(tmpdir(), "mayfly-loadtest-"));
+  readonly #stateDir: string;
   readonly #hostId = `loadtest-${process.pid}`;
   readonly #stack: Stack;
 
-  constructor({ env, settings, onProgress }: LocalStackOptions) {
-    const own = { MAYFLY_STATE_DIR: this.#stateDir, MAYFLY_HOST_ID: this.#hostId };
+  private constructor(stateDir: string, { env, settings, onProgress }: LocalStackOptions) {
+    this.#stateDir = stateDir;
+    const own = { MAYFLY_STATE_DIR: stateDir, MAYFLY_HOST_ID: this.#hostId };
     this.#stack = new Stack({ env: { ...env, ...settings, ...own }, onProgress });
+  }
+
+  /** Makes its state directory, and nothing more yet. */
+  static make(options: LocalStackOptions): LocalStack {
+    return new LocalStack(mkdtempSync(join(tmpdir(), "mayfly-loadtest-")), options);
   }
 
   /** Resolves when runs are accepted and the image is there. Rejects with the reason; `stop` is still to be called. */

@@ -24,6 +24,8 @@ import { MIX } from "./kinds.js";
  * @property {Thresholds} thresholds
  */
 
+/** How many callers k6 has at most. */
+const MAX_CALLERS = 1000;
 /** How long k6 waits for answers once nothing arrives any more. */
 const GRACEFUL_STOP = "90s";
 /** k6 takes whole numbers only: by the minute, a rate of 0.1 a second is one. */
@@ -73,9 +75,9 @@ export const SCENARIOS = {
     thresholds: Object.assign({ phase_queue: ["p(95)<1000"] }, ALWAYS),
   }),
   ramp: scenario({
-    says: "from half of capacity to three times that much: what is too much is refused at once with 429, the rest finishes",
+    says: "from half of capacity to twice as much as it: what is too much is refused at once with 429, the rest finishes",
     durationS: 60,
-    rate: { share: 3 },
+    rate: { share: 2 },
     waitS: 5,
     isRefusable: true,
     settings: { MAYFLY_MAX_QUEUED: String(RAMP_QUEUE) },
@@ -129,7 +131,7 @@ function constant({ rate, durationS }) {
  * @param {Load} load
  */
 function ramp({ rate, durationS }) {
-  const [low, peak] = [perMinute(rate / 6), perMinute(rate)];
+  const [low, peak] = [perMinute(rate / 4), perMinute(rate)];
   /** @param {number} target @param {number} share */
   const stage = (target, share) => ({ target, duration: `${Math.round(durationS * share * 1000)}ms` });
   return {
@@ -137,17 +139,18 @@ function ramp({ rate, durationS }) {
     startRate: low,
     timeUnit: TIME_UNIT,
     stages: [stage(low, 0.1), stage(peak, 0.5), stage(peak, 0.25), stage(low, 0), stage(low, 0.15)],
-    preAllocatedVUs: callers(RAMP_QUEUE + SLOTS + rate),
+    // Who waits, and who is being refused: in one second by the threshold, in two if it is crossed.
+    preAllocatedVUs: callers(RAMP_QUEUE + SLOTS + rate * 2),
     gracefulStop: GRACEFUL_STOP,
   };
 }
 
 /** @param {Load} load */
 function bursts({ rate, durationS }) {
-  // The first arrives one interval after the start.
+  // The first arrives one interval after the start, so half of one more makes it whole.
   const high = Math.round(((rate + 0.5) * 60000) / BURST_MS);
   const stages = [];
-  for (let second = 0; second + BURST_EVERY_S <= durationS; second += BURST_EVERY_S) {
+  for (let burst = 0; burst < Math.max(1, Math.floor(durationS / BURST_EVERY_S)); burst++) {
     stages.push({ target: high, duration: "0s" }, { target: high, duration: `${BURST_MS}ms` });
     stages.push({ target: 0, duration: "0s" }, { target: 0, duration: `${BURST_EVERY_S * 1000 - BURST_MS}ms` });
   }
@@ -166,8 +169,10 @@ function perMinute(rate) {
   return Math.max(1, Math.round(rate * 60));
 }
 
-/** A caller of k6's is a few megabytes. All are made beforehand: to make them under load would disturb it. */
-/** @param {number} count */
+/**
+ * A caller of k6's is a few megabytes. All are made beforehand: to make them under load would disturb it.
+ * @param {number} count
+ */
 function callers(count) {
-  return Math.min(1000, Math.ceil(count));
+  return Math.min(MAX_CALLERS, Math.ceil(count));
 }
