@@ -85,9 +85,11 @@ async function loadOf(asked: LoadTest, scenario: Scenario, target: Target): Prom
   const durationS = asked.durationS ?? scenario.durationS;
   if (asked.rate !== undefined) return { load: { rate: asked.rate, durationS } };
   if ("rate" in scenario.rate) return { load: { rate: scenario.rate.rate, durationS } };
-  const capacity = await measureCapacity(target);
+  const capacity = await measureCapacity(target, scenario.kinds);
   const rate = scenario.rate.share * capacity;
-  view.print(`  the target does ${capacity.toFixed(1)} runs a second; ${asked.scenario}: ${rate.toFixed(1)} a second`);
+  view.print(
+    `  the target does ${capacity.toFixed(1)} such runs a second; ${asked.scenario}: ${rate.toFixed(1)} a second`,
+  );
   return { load: { rate, durationS }, capacity };
 }
 

@@ -6,6 +6,9 @@ import { parseServerTiming } from "./server-timing.js";
 /**
  * @typedef {{status: number, headers: Record<string, string>, body: unknown}} Answer
  * @typedef {import("./kinds.js").Ending} Ending
+ * @typedef {Record<string, unknown>} Facts
+ * @typedef {{state?: unknown, outcome?: Facts, stdout?: Facts, reason?: unknown, receipt?: {phases?: Facts}}} Body
+ *   The parts of a run, or of a problem, that are looked at.
  */
 
 export const PHASES = ["queue", "pull", "prepare", "start", "run", "collect"];
@@ -33,11 +36,11 @@ export function faultOfRun(answer, ends) {
 }
 
 /**
- * @param {any} run
+ * @param {Body} run
  * @param {Record<string, number>} timing
  */
 function faultOfPhases(run, timing) {
-  const told = run.receipt ? run.receipt.phases : {};
+  const told = (run.receipt && run.receipt.phases) || {};
   const missing = PHASES.filter((phase) => typeof told[phase] !== "number");
   if (missing.length > 0) return `has a receipt without the phases ${missing.join(", ")}`;
   const other = PHASES.filter((phase) => timing[phase] !== told[phase]);
@@ -68,8 +71,8 @@ export function headerOf(headers, name) {
 
 /**
  * What `expected` has and `actual` has not, or has otherwise.
- * @param {any} actual
- * @param {Record<string, unknown>} expected
+ * @param {Facts | undefined} actual
+ * @param {Facts} expected
  */
 function difference(actual, expected) {
   const is = actual || {};
@@ -79,7 +82,7 @@ function difference(actual, expected) {
 
 /**
  * @param {unknown} body
- * @returns {any}
+ * @returns {Body}
  */
 function parse(body) {
   try {

@@ -14,7 +14,7 @@ import { MIX } from "./kinds.js";
  * @typedef {object} Scenario
  * @property {string} says
  * @property {number} durationS
- * @property {{share: number} | {rate: number}} rate  A share of the host's capacity, or runs a second.
+ * @property {{share: number} | {rate: number}} rate  A share of what the host does of these kinds, or runs a second.
  * @property {readonly string[]} kinds
  * @property {number} waitS  How long each caller waits.
  * @property {boolean} isRefusable  Whether 429 is a right answer, and 202 to those who have waited long enough.
@@ -93,14 +93,14 @@ export const SCENARIOS = {
   soak: scenario({
     says: "all kinds of runs for a while; afterwards the kernel has of them what it had before",
     durationS: 120,
-    rate: { share: 0.3 },
+    rate: { share: 0.5 },
     kinds: MIX,
     isLeakChecked: true,
   }),
   mixed: scenario({
     says: "all kinds of runs: sizes, input, output, and a share that fails, times out or is killed; each ends as it must",
     durationS: 30,
-    rate: { share: 0.3 },
+    rate: { share: 0.5 },
     kinds: MIX,
   }),
 };
