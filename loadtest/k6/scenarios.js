@@ -147,8 +147,8 @@ function ramp({ rate, durationS }) {
 
 /** @param {Load} load */
 function bursts({ rate, durationS }) {
-  // The first arrives one interval after the start, so half of one more makes it whole.
-  const high = Math.round(((rate + 0.5) * 60000) / BURST_MS);
+  // k6 counts the last one only when its moment is past.
+  const high = Math.round(((rate + 0.1) * 60000) / BURST_MS);
   const stages = [];
   for (let burst = 0; burst < Math.max(1, Math.floor(durationS / BURST_EVERY_S)); burst++) {
     stages.push({ target: high, duration: "0s" }, { target: high, duration: `${BURST_MS}ms` });
