@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes a Debian machine ready for Mayfly: system packages, Node packages (Node 26 among them), native programs.
+# Makes a Debian machine ready for Mayfly: system packages, Node packages (Node 26 among them), native programs; for the tests
+# a k6, too.
 #
 #   sh infra/setup.sh [--with-tests]
 #
@@ -36,6 +37,7 @@ iproute2:/usr/sbin/ip
 policy=/usr/sbin/policy-rc.d
 policy_mark="# Mayfly's set-up made this file and removes it."
 policy_is_ours=no
+with_tests=no
 log=
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -153,9 +155,18 @@ native_programs() {
   quietly make -C runtime
 }
 
+# It says itself what it does.
+load_generator() {
+  [ "$with_tests" = yes ] || return 0
+  sh loadtest/install-k6.sh 9<&-
+}
+
 for argument in "$@"; do
   case $argument in
-    --with-tests) packages="$packages $test_packages" ;;
+    --with-tests)
+      packages="$packages $test_packages"
+      with_tests=yes
+      ;;
     *) fail "unknown argument $argument; there is only --with-tests" ;;
   esac
 done
@@ -169,3 +180,4 @@ flock -n 9 || {
 system_packages
 node_packages
 native_programs
+load_generator
