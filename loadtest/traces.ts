@@ -1,8 +1,10 @@
 // What the kernel has of one host's sandboxes: mounts, cgroups, processes, network namespaces, directories, and the descriptors
-// that its processes hold. Mayfly itself is not asked: it would know of no leak.
+// that its processes hold. Mayfly itself is not asked, as it would know of no leak, but for one thing: which sandboxes are blanks,
+// kept ready on purpose and another few each time.
 
 import { readdir, readFile, readlink } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { blanksAt } from "../runtime/index.ts";
 
 export interface HostUnderLoad {
   readonly hostId: string;
@@ -24,10 +26,15 @@ export interface Traces {
 
 export async function traces(host: HostUnderLoad): Promise<Traces> {
   const mountinfo = await readFile("/proc/self/mountinfo", "utf8");
-  const pids = await processesOf(host);
+  const before = await blanksAt(host.stateDir);
+  const cgroups = await cgroupsOf(host, mountinfo);
+  const all = await processesOf(host);
+  // Asked before and after: one that is made or used meanwhile is in one of the answers.
+  const blanks = new Set([...before.cgroups, ...(await blanksAt(host.stateDir)).cgroups]);
+  const pids = all.filter(({ sandbox }) => sandbox === undefined || !blanks.has(sandbox)).map(({ pid }) => pid);
   return {
     mounts: mountinfo.split("\n").filter((line) => line.includes(host.stateDir)),
-    cgroups: await cgroupsOf(host, mountinfo),
+    cgroups: cgroups.filter((path) => !blanks.has(basename(path))),
     processes: (await Promise.all(pids.map(commandOf))).filter((command) => command !== "").sort(),
     networkNamespaces: await networkNamespacesOf(pids),
     directories: await tree(join(host.stateDir, "sandboxes"), 2),
@@ -55,19 +62,27 @@ function without(all: readonly string[], some: readonly string[]): string[] {
   });
 }
 
+interface Process {
+  readonly pid: string;
+  /** Name of the cgroup of the sandbox that it is in. */
+  readonly sandbox: string | undefined;
+}
+
 /** The worker's descendants, whatever has gone from their line but is in the host's cgroups, and shims of its state directory. */
-async function processesOf({ hostId, stateDir, pids }: HostUnderLoad): Promise<string[]> {
+async function processesOf({ hostId, stateDir, pids }: HostUnderLoad): Promise<Process[]> {
+  const inside = new RegExp(`/mayfly-${hostId}/([^/\\n]+)`);
   const all = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   const found = await Promise.all(
     all.map(async (pid) => {
       const [stat, cgroup, command] = await Promise.all([read(pid, "stat"), read(pid, "cgroup"), commandOf(pid)]);
       // `PID (COMMAND) STATE PARENT …`, and the command may hold anything (proc_pid_stat(5)).
       const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-      const isOurs = cgroup.includes(`/mayfly-${hostId}/`) || command.includes(stateDir) || parent === pids.worker;
-      return isOurs ? pid : undefined;
+      const sandbox = cgroup.match(inside)?.[1];
+      const isOurs = sandbox !== undefined || command.includes(stateDir) || parent === pids.worker;
+      return isOurs ? { pid, sandbox } : undefined;
     }),
   );
-  return found.filter((pid) => pid !== undefined);
+  return found.filter((process) => process !== undefined);
 }
 
 async function cgroupsOf({ hostId }: HostUnderLoad, mountinfo: string): Promise<string[]> {

@@ -4,8 +4,7 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { listCgroups } from "../../runtime/cgroup/cgroup.ts";
 import { parseCgroupLayout } from "../../runtime/cgroup/layout.ts";
-import { ask } from "../../runtime/launcher/frames.ts";
-import { decodeStatus, encodeFrame, FRAME } from "../../runtime/launcher/protocol.ts";
+import { blanksAt } from "../../runtime/index.ts";
 
 export interface Traces {
   readonly mounts: string[];
@@ -33,10 +32,10 @@ export async function traces(host: HostUnderTest): Promise<Traces> {
   const mountinfo = await readFile("/proc/self/mountinfo", "utf8");
   const layout = parseCgroupLayout(mountinfo);
   // Asked before and after: one that is made or used meanwhile is in one of the answers.
-  const before = await blanksOf(host);
+  const before = (await blanksAt(host.stateDir)).cgroups;
   const cgroups = await listCgroups(layout, `mayfly-${host.hostId}`);
   const found = await processesOf(host);
-  const blanks = new Set([...before, ...(await blanksOf(host))]);
+  const blanks = new Set([...before, ...(await blanksAt(host.stateDir)).cgroups]);
   const mine = found.filter(({ kind, cgroup }) => kind === "sandbox" && !(cgroup && blanks.has(cgroup)));
   const own = await readlink("/proc/self/ns/net");
   const namespaces = await Promise.all(mine.map(({ pid }) => readlink(`/proc/${pid}/ns/net`).catch(() => own)));
@@ -51,16 +50,6 @@ export async function traces(host: HostUnderTest): Promise<Traces> {
     directories: await tree(join(host.stateDir, "sandboxes"), 2),
     descriptors: host.pid === undefined ? {} : await descriptorsOf(host.pid),
   };
-}
-
-/** The launcher itself is asked; one that is not there, or is ending, keeps none. */
-async function blanksOf(host: HostUnderTest): Promise<readonly string[]> {
-  try {
-    const socket = join(host.stateDir, "sandboxes/launcher.sock");
-    return decodeStatus(await ask(socket, encodeFrame(FRAME.STATUS), FRAME.STATUS_IS)).blankNames;
-  } catch {
-    return [];
-  }
 }
 
 interface Found {
