@@ -111,7 +111,7 @@ export class Executor {
 
   async #run(work: Work): Promise<SandboxEnd> {
     const { record, plan, ending, ears, scope, watch, gathered, lease } = work;
-    const { runtime, store } = this.#options;
+    const { runtime } = this.#options;
     const stopStartClock = ending.after("start", plan.timeouts.startMs);
     scope.add("start clock", stopStartClock);
 
@@ -132,9 +132,9 @@ export class Executor {
 
     if (sandbox.programStarted) ears.sandbox = sandbox;
     this.#followWindow(work, sandbox, spec.terminal);
-    // What the program writes is stored as `running`; a hold that was lost meanwhile is noticed here, first of all.
-    if (sandbox.programStarted && !(await store.started(record))) ending.because({ kind: "lease_lost" });
-    const collected = Promise.all([this.#keep(work, sandbox), this.#feed(work, sandbox)]);
+    // Sent before anything that the program writes, and so stored as `running`: Redis does one after the other.
+    const told = sandbox.programStarted ? this.#tellStarted(work) : undefined;
+    const collected = Promise.all([told, this.#keep(work, sandbox), this.#feed(work, sandbox)]);
     // Output that can no longer be stored ends the attempt, too: nobody would ever see what the program does.
     gathered.end = await Promise.race([sandbox.ended, collected.then(() => sandbox.ended)]);
     ears.sandbox = undefined;
@@ -143,6 +143,11 @@ export class Executor {
     watch.enter("collect");
     await collected;
     return gathered.end;
+  }
+
+  /** A hold that was lost meanwhile is noticed here, first of all. */
+  async #tellStarted({ record, ending }: Work): Promise<void> {
+    if (!(await this.#options.store.started(record))) ending.because({ kind: "lease_lost" });
   }
 
   async #keep({ record, plan, gathered }: Work, sandbox: Sandbox): Promise<void> {

@@ -11,7 +11,7 @@ import { removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
 import { overlaySnapshot } from "../snapshot/overlay.ts";
 import type { Guard, Sandbox, SandboxDriver, SandboxSpec } from "../task/sandbox.ts";
-import { ask } from "./frames.ts";
+import { ask, FrameConnections } from "./frames.ts";
 import { LauncherProcess } from "./launcher-process.ts";
 import { LauncherSandbox } from "./launcher-sandbox.ts";
 import { policyText } from "./policy.ts";
@@ -69,13 +69,14 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
   const launcher = new LauncherProcess({ socketPath, argv, log: options.log });
   await launcher.start();
   refuseOtherVersion(await launcherStatus(socketPath));
+  const connections = new FrameConnections(socketPath);
 
   async function open(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox> {
     signal.throwIfAborted();
     const run = runFrame(spec);
     await available(launcher);
     signal.throwIfAborted();
-    const sandbox = new LauncherSandbox(socketPath, run);
+    const sandbox = new LauncherSandbox(connections, run);
     guard?.((ms) => sandbox.extend(ms));
     // What cannot be removed now is found by the launcher's next start.
     const abort = () => void sandbox.close().catch(() => {});
@@ -103,6 +104,7 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
       return decodeStrings(await ask(socketPath, encodeFrame(FRAME.RESET), FRAME.RESET_DONE));
     },
     async close() {
+      connections.close();
       if (await launcher.stop()) await removeCgroup(options.layout, `/${options.cgroupParent}`);
     },
   };

@@ -63,9 +63,14 @@ static void tell_exited(struct sandbox *sandbox, int status, const struct rusage
     tell(sandbox, FRAME_EXITED, &exited, sizeof exited);
 }
 
+// The connection is without a sandbox from then on, and may be used for another.
 static void tell_released(struct sandbox *sandbox) {
     const char *why = sandbox->why_not_removed;
-    if (sandbox->released && sandbox->removed) tell(sandbox, FRAME_RELEASED, why, why ? strlen(why) : 0);
+    if (!sandbox->connection || !sandbox->released || !sandbox->removed) return;
+    streams_close(&sandbox->streams);
+    tell(sandbox, FRAME_RELEASED, why, why ? strlen(why) : 0);
+    sandbox->connection->sandbox = NULL;
+    sandbox->connection = NULL;
 }
 
 // ---- The end ----------------------------------------------------------------------------------------------------------
@@ -385,7 +390,8 @@ static const char *on_sandbox_frame(struct sandbox *sandbox, const struct frame 
     case FRAME_RELEASE:
         sandbox->released = true;
         kill_sandbox(sandbox);
-        return tell_released(sandbox), NULL;
+        tell_released(sandbox);
+        return forget(sandbox), NULL;
     default: return "out of order";
     }
 }
