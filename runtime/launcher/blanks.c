@@ -241,7 +241,7 @@ void blank_remove(struct blank *blank, void (*done)(void *, const char *), void 
     } else {
         pool.removing++;
         *removal = (struct removal){done, owner};
-        task->descriptor = blank->mounts;
+        task->descriptors[0] = blank->mounts;
         task->owner = removal;
         task->done = on_removed;
         makers_submit(task);

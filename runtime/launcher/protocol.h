@@ -98,7 +98,7 @@ struct run_header {
 
 struct started {
     uint64_t furnish_us; // From the RUN frame to a blank that has its image.
-    uint64_t start_us;   // From there to the program's exec.
+    uint64_t start_us;   // From there to the program's exec, as the blank has it.
     uint32_t was_blank;  // 1 if a blank was ready.
     uint32_t zero;
 };
