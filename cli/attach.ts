@@ -1,10 +1,13 @@
 // `mayfly run` without -d: the run's life beside this process', and the one exit code that comes of it.
 
+import { planRun } from "../core/request.ts";
+import { liveBytes } from "../core/run.ts";
 import type { Client, Run, RunRequest } from "./client.ts";
 import { conclude, EXIT } from "./exit-codes.ts";
 import { cancelOnSignal } from "./interrupt.ts";
 import { type Io, note, printJson } from "./io.ts";
 import { printRun } from "./print-run.ts";
+import { openSession, type Session } from "./session.ts";
 import { ReaderGone } from "./sink.ts";
 import { feedStdin } from "./stdin.ts";
 
@@ -22,23 +25,39 @@ export async function attach(request: RunRequest, attachment: Attachment): Promi
   try {
     const run = await client.createRun(request);
     interrupts.watch(run.id);
-    const feeding = request.stdin === undefined ? undefined : startFeeding(run.id, attachment);
+    const session = sessionOf(run, request, attachment);
+    const feeding = startFeeding(run.id, request, attachment, session);
     try {
-      return await (attachment.json ? awaitAsJson(run, attachment) : awaitLive(run, attachment));
+      return await (attachment.json ? awaitAsJson(run, attachment) : awaitLive(run, attachment, session));
     } finally {
-      await feeding?.stop();
+      session?.close();
+      await feeding.stop();
     }
   } finally {
     interrupts.stop();
   }
 }
 
-async function awaitLive({ id }: Run, { client, io }: Attachment): Promise<number> {
+function sessionOf({ id }: Run, request: RunRequest, { client, io }: Attachment): Session | undefined {
+  const { terminal: size, stdin } = request;
+  if (!size) return undefined;
+  const { outputBytes } = planRun(request).limits;
+  return openSession({ id, client, io, size, liveBytes: liveBytes(outputBytes), interactive: stdin !== undefined });
+}
+
+async function awaitLive({ id }: Run, { client, io }: Attachment, session?: Session): Promise<number> {
+  const stdout = session?.stdout ?? io.stdout;
   try {
-    const { exitCode, message } = conclude((await printRun(id, { client, io })).outcome);
+    const end = await printRun(id, { client, io: { ...io, stdout }, see: session?.see, signal: session?.over });
+    const { exitCode, message } = conclude(end.outcome);
     if (message !== undefined) await note(io, message);
     return exitCode;
   } catch (error) {
+    if (session?.hasLeft()) {
+      session.close();
+      await io.stdout.write(`\n${id}\n`); // The cursor is wherever the program has put it.
+      return EXIT.ok;
+    }
     if (error instanceof ReaderGone) {
       // A local program would have ended by SIGPIPE.
       await cancelQuietly(client, id);
@@ -59,12 +78,19 @@ async function awaitAsJson({ id }: Run, { client, io }: Attachment): Promise<num
  * The program would take input that broke off for all there is, so a failure to send it cancels the run.
  * `stop` resolves when nothing is sent any more, and throws that failure.
  */
-function startFeeding(id: string, { client, io }: Attachment): { stop(): Promise<void> } {
+function startFeeding(
+  id: string,
+  { stdin }: RunRequest,
+  { client, io }: Attachment,
+  session: Session | undefined,
+): { stop(): Promise<void> } {
+  if (stdin === undefined) return { stop: async () => {} };
   const leaving = new AbortController();
   let failure: { error: unknown } | undefined;
-  const feeding = feedStdin(client, id, io.stdin(), leaving.signal).catch(async (error) => {
+  const feeding = feedStdin(client, id, session?.keys ?? io.stdin(), leaving.signal).catch(async (error) => {
     failure = { error };
     await cancelQuietly(client, id);
+    session?.hangUp();
   });
   return {
     async stop() {

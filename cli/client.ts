@@ -6,6 +6,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { monotonicMs } from "../core/clock.ts";
+import type { RunSignal, TerminalSize } from "../core/control.ts";
 import type { RunRequest } from "../core/request.ts";
 import type { Run, RunState } from "../core/run.ts";
 import { parseRun, parseRunPage, type RunPage } from "./answers.ts";
@@ -15,6 +16,7 @@ import { type ClientOptions, createSend, readJson, type Send } from "./http.ts";
 import { createPatience } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
 
+export type { RunSignal, TerminalSize } from "../core/control.ts";
 export type { RunRequest } from "../core/request.ts";
 export type { Outcome, Receipt, Run, RunState } from "../core/run.ts";
 export type { RunPage } from "./answers.ts";
@@ -60,6 +62,10 @@ export interface Client {
   cancelRun(id: string, options?: CallOptions): Promise<Run>;
   /** Appends to the stdin of a run that was made with `stdin: {stream: true}`. Order is the caller's: one call at a time. */
   sendStdin(id: string, bytes: Uint8Array<ArrayBuffer>, options?: CallOptions & { close?: boolean }): Promise<void>;
+  /** The terminal of a run has this size from now on, also if its program has not been started yet. */
+  resizeRun(id: string, size: TerminalSize, options?: CallOptions): Promise<void>;
+  /** To the run's program, which must have been started. Resolves when its host has been told. */
+  signalRun(id: string, signal: RunSignal, options?: CallOptions): Promise<void>;
   /** The bytes of one stream that are kept so far. */
   readOutput(id: string, stream: StreamName, options?: CallOptions): Promise<Uint8Array<ArrayBuffer>>;
   /** See follow.ts: all events once and in order, whatever happens to connections. */
@@ -83,6 +89,8 @@ export function createClient(options: ClientOptions): Client {
     cancelRun: async (id, { signal } = {}) =>
       parseRun(await readJson(await send({ method: "POST", path: runPath(id, "/cancel"), signal }))),
     sendStdin: (id, bytes, stdin = {}) => sendStdin(send, id, { ...stdin, bytes }),
+    resizeRun: (id, size, { signal } = {}) => tell(send, runPath(id, "/resize"), size, signal),
+    signalRun: (id, name, { signal } = {}) => tell(send, runPath(id, "/signal"), { signal: name }, signal),
     readOutput: (id, stream, { signal } = {}) => readOutput(send, runPath(id, `/output/${stream}`), signal),
     followRun: (id, follow) => followRun(send, id, follow),
   };
@@ -118,6 +126,13 @@ async function sendStdin(
   const headers = { "content-type": "application/octet-stream" };
   const query = { close: close ? "true" : undefined };
   const response = await send({ method: "POST", path: runPath(id, "/stdin"), query, headers, body: bytes, signal });
+  await response.body?.cancel();
+}
+
+/** For calls that are answered with a status alone. */
+async function tell(send: Send, path: string, body: object, signal: AbortSignal | undefined): Promise<void> {
+  const headers = { "content-type": "application/json" };
+  const response = await send({ method: "POST", path, headers, body: JSON.stringify(body), signal });
   await response.body?.cancel();
 }
 

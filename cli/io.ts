@@ -3,6 +3,7 @@
 import type { Readable } from "node:stream";
 import type { Env } from "./environment.ts";
 import { ReaderGone, type Sink } from "./sink.ts";
+import type { Terminal } from "./terminal.ts";
 
 export interface Io {
   readonly env: Env;
@@ -10,6 +11,7 @@ export interface Io {
   readonly stdin: () => Readable;
   readonly stdout: Sink;
   readonly stderr: Sink;
+  readonly terminal: Terminal;
   readonly fetch: typeof globalThis.fetch;
   /** The text of a file; throws Node's error. */
   readonly readFile: (path: string) => string;

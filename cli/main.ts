@@ -5,23 +5,35 @@ import { readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { userInfo } from "node:os";
 import { join } from "node:path";
+import { isatty } from "node:tty";
 import type { Io } from "./io.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 keepCompiled();
 // Only what is imported after that is kept.
-const [{ program }, { createSink }, { VERSION }] = await Promise.all([
+const [{ program }, { createSink }, { createTerminal }, { VERSION }] = await Promise.all([
   import("./program.ts"),
   import("./sink.ts"),
+  import("./terminal.ts"),
   import("../core/version.ts"),
 ]);
+
+const terminal = createTerminal({
+  isInput: isatty(0),
+  isOutput: isatty(1),
+  stdin: () => process.stdin,
+  stdout: process.stdout,
+});
+// Whatever ends this process, an error that nobody has foreseen included.
+process.on("exit", () => terminal.setRaw(false));
 
 const io: Io = {
   env: process.env,
   stdin: () => process.stdin,
   stdout: createSink(process.stdout),
   stderr: createSink(process.stderr),
+  terminal,
   fetch: globalThis.fetch,
   readFile: (path) => readFileSync(path, "utf8"),
   version: VERSION,

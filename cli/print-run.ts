@@ -10,6 +10,10 @@ export interface PrintOptions {
   readonly streams?: readonly StreamName[];
   /** Is given every event, and then nothing is written here: neither output nor notes. */
   readonly onEvent?: (event: RunEvent) => Promise<void>;
+  /** Is shown every event before it is printed. */
+  readonly see?: ((event: RunEvent) => void) | undefined;
+  /** Ends the following; its reason is thrown then. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const BOTH: readonly StreamName[] = ["stdout", "stderr"];
@@ -18,16 +22,18 @@ const BOTH: readonly StreamName[] = ["stdout", "stderr"];
  * Writes the bytes of each stream as they come and in order, no faster than they are read, and resolves with how the run ended.
  * A new attempt and output that was cut are told on stderr. Throws ReaderGone, ClientError, or a stream's own error.
  */
-export async function printRun(id: string, { client, io, streams = BOTH, onEvent }: PrintOptions): Promise<EndEvent> {
+export async function printRun(id: string, options: PrintOptions): Promise<EndEvent> {
+  const { client, io, streams = BOTH, onEvent, see, signal } = options;
   const print = onEvent ?? createPrinter({ client, io, streams });
-  for await (const event of client.followRun(id)) {
+  for await (const event of client.followRun(id, { signal })) {
+    see?.(event);
     await print(event);
     if (event.type === "end") return event;
   }
   throw new Error("a follower ended before its run"); // followRun gives `end` or throws.
 }
 
-function createPrinter({ client, io, streams }: Required<Omit<PrintOptions, "onEvent">>) {
+function createPrinter({ client, io, streams }: Required<Pick<PrintOptions, "client" | "io" | "streams">>) {
   let attempt = 0;
   let hasOutput = false;
   return async (event: RunEvent): Promise<void> => {

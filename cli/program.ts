@@ -3,6 +3,7 @@
 import { type Command, GLOBAL_FLAGS } from "./command.ts";
 import { cancel } from "./commands/cancel.ts";
 import { inspect } from "./commands/inspect.ts";
+import { kill } from "./commands/kill.ts";
 import { logs } from "./commands/logs.ts";
 import { ps } from "./commands/ps.ts";
 import { run } from "./commands/run.ts";
@@ -15,7 +16,7 @@ import { nearest } from "./nearest.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage-error.ts";
 
-export const COMMANDS: readonly Command[] = [run, ps, inspect, logs, wait, cancel];
+export const COMMANDS: readonly Command[] = [run, ps, inspect, logs, wait, kill, cancel];
 
 const PROGRAM_FLAGS = { ...GLOBAL_FLAGS, version: { says: "Show the version." } } as const satisfies FlagTable;
 

@@ -22,13 +22,14 @@ export const RUN_FLAGS = {
   retries: { value: "NUMBER", says: "Further attempts if its host is lost." },
   rm: { says: "Accepted for docker's sake: a container never outlives its run." },
   timeout: { value: "DURATION", says: "How long the program may run, such as 1m30s." },
+  tty: { short: "t", says: "Give it a terminal, which is yours; with -i for a shell." },
   user: { short: "u", value: "USER[:GROUP]", says: "Name or number, looked up in the image." },
   workdir: { short: "w", value: "PATH", says: "Working directory; made if the image lacks it." },
 } as const satisfies FlagTable;
 
 /** Flags of `docker run` that are likely to be tried, by name and by letter. */
 export const ABSENT_RUN_FLAGS: Readonly<Record<string, string>> = withLetters({
-  "tty t": "a run has no terminal; -i alone sends it your stdin",
+  "detach-keys": "Ctrl-P Ctrl-Q leaves a run with a terminal",
   "volume v": "a run has no volumes; send input with -i",
   mount: "a run has no volumes; send input with -i",
   "publish p": "a run has no network",
@@ -47,6 +48,7 @@ export const FLAG_OF_FIELD: Readonly<Record<string, string>> = {
   env: "--env",
   workdir: "--workdir",
   user: "--user",
+  terminal: "--tty",
   labels: "--label",
   network: "--network",
   retries: "--retries",

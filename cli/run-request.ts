@@ -6,13 +6,18 @@ import { DOCKER_SIZE_FORM, parseDockerSize } from "./docker-size.ts";
 import { type Env, readEnvironment } from "./environment.ts";
 import type { Flags } from "./flags.ts";
 import { FLAG_OF_FIELD, type RUN_FLAGS } from "./run-flags.ts";
+import type { Terminal } from "./terminal.ts";
 import { UsageError } from "./usage-error.ts";
 
 export type RunFlags = Flags<typeof RUN_FLAGS>;
 
+/** A session lasts as long as its person stays, within reason; and all that it shows is output. */
+const TERMINAL_DEFAULTS = { timeout: "1h", output: "16MiB" } as const;
+
 export interface Caller {
   readonly env: Env;
   readonly readFile: (path: string) => string;
+  readonly terminal: Pick<Terminal, "isInput" | "isOutput" | "size">;
 }
 
 /** Throws UsageError that names the flag of each problem, so that nothing impossible is sent. */
@@ -22,6 +27,7 @@ export function buildRequest(flags: RunFlags, operands: readonly string[], calle
   if (flags.detach && flags.interactive) {
     throw new UsageError("-d and -i exclude each other: once detached, nobody is left to send the input");
   }
+  if (flags.tty) checkTerminal(flags, caller.terminal);
   return checkRequest({
     image,
     ...programOf(flags.entrypoint, command),
@@ -29,14 +35,26 @@ export function buildRequest(flags: RunFlags, operands: readonly string[], calle
     workdir: flags.workdir,
     user: flags.user,
     stdin: flags.interactive ? { stream: true } : undefined,
+    terminal: flags.tty ? caller.terminal.size() : undefined,
     limits: nonEmpty(limitsOf(flags)),
-    timeouts: nonEmpty({ queue: flags["queue-timeout"], run: flags.timeout, grace: flags.grace }),
+    timeouts: nonEmpty({ queue: flags["queue-timeout"], run: timeoutOf(flags), grace: flags.grace }),
     network: flags.network,
     retries: numberOf("--retries", flags.retries),
     priority: numberOf("--priority", flags.priority),
     labels: nonEmpty(readLabels(flags.label)),
     pool: flags.pool,
   });
+}
+
+function checkTerminal({ detach, interactive }: RunFlags, terminal: Caller["terminal"]): void {
+  if (detach) throw new UsageError("-d and -t exclude each other: once detached, nobody is left at the terminal");
+  if (interactive && !terminal.isInput)
+    throw new UsageError("the input device is not a TTY: -t with -i needs a terminal");
+  if (!terminal.isOutput) throw new UsageError("the output device is not a TTY: -t needs a terminal");
+}
+
+function timeoutOf({ timeout, tty }: RunFlags): string | undefined {
+  return timeout ?? (tty ? TERMINAL_DEFAULTS.timeout : undefined);
 }
 
 /** An empty `--entrypoint` is docker's way to do without the image's: then the command says which program it is. */
@@ -54,7 +72,7 @@ function limitsOf(flags: RunFlags): Record<string, unknown> {
     memory: sizeOf("--memory", flags.memory),
     pids: numberOf("--pids-limit", flags["pids-limit"]),
     disk: sizeOf("--disk", flags.disk),
-    output: sizeOf("--output-limit", flags["output-limit"]),
+    output: sizeOf("--output-limit", flags["output-limit"]) ?? (flags.tty ? TERMINAL_DEFAULTS.output : undefined),
   };
 }
 

@@ -19,12 +19,18 @@ export function createSink(stream: Writable): Sink {
   return {
     write: (bytes) =>
       new Promise((resolve, reject) => {
-        stream.write(bytes, (error) => (error ? reject(isReaderGone(error) ? new ReaderGone() : error) : resolve()));
+        stream.write(bytes, (error) =>
+          error ? reject(isReaderGone(error, stream) ? new ReaderGone() : error) : resolve(),
+        );
       }),
   };
 }
 
-/** EPIPE is the first write after the reader left; a stream that has failed answers with one of the others. */
-function isReaderGone(error: Error): boolean {
-  return isErrno(error, "EPIPE", "ECONNRESET", "ERR_STREAM_DESTROYED");
+/**
+ * EPIPE is the first write after the reader left; a stream that has failed answers with one of the others. Of a terminal EIO says
+ * that its window is closed, of a file that a disk has failed.
+ */
+function isReaderGone(error: Error, stream: Writable): boolean {
+  const isTerminal = "isTTY" in stream && stream.isTTY === true;
+  return isErrno(error, "EPIPE", "ECONNRESET", "ERR_STREAM_DESTROYED") || (isTerminal && isErrno(error, "EIO"));
 }

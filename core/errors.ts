@@ -46,6 +46,11 @@ export const REASONS = {
     code: "failed_precondition",
     says: "The run takes no more input: its stdin is closed or it has ended.",
   },
+  run_not_running: {
+    code: "failed_precondition",
+    says: "The run's program is not there to be told anything: it has not been started yet, or it has ended.",
+  },
+  no_terminal: { code: "failed_precondition", says: "The run was made without a terminal." },
   queue_full: { code: "resource_exhausted", says: "The queue is at its limit." },
   too_many_waiters: { code: "resource_exhausted", says: "This gateway holds as many waiting requests as it may." },
   queue_unavailable: { code: "unavailable", says: "Redis does not answer." },

@@ -31,7 +31,7 @@ export const keys = {
 export const channels = {
   /** To a gateway: the id of a run that has finished. */
   gateway: (id: string) => `${TAG}:gateway:${id}`,
-  /** To a host: `cancel <run id>`. */
+  /** To a host: an order about a run that it holds (control.ts). */
   host: (id: string) => `${TAG}:to-host:${id}`,
   /** About a run: something changed (state or output). The message is empty. */
   changed: (id: string) => `${TAG}:changed:${id}`,
@@ -65,5 +65,6 @@ export const transitionKeys = {
   ],
   append: (id: string, stream: "stdout" | "stderr") => [keys.run(id), keys.output(id, stream)],
   feed: (id: string) => [keys.run(id), keys.stdin(id)],
+  resize: (id: string) => [keys.run(id)],
   watch: (id: string) => [keys.run(id), keys.waiters(id)],
 } as const;

@@ -1,6 +1,7 @@
 // The record of a run: the one truth about it, a hash in Redis. Strings in, typed values out; what cannot be read is a bug.
 
 import { z } from "zod";
+import { TerminalSize } from "./control.ts";
 import { RunRequest } from "./request.ts";
 import { Outcome, Receipt, RunState, StreamFacts } from "./run.ts";
 
@@ -35,6 +36,8 @@ export const RunRecord = z.object({
   /** Why the host that held the run let go of it, if it did so by itself. */
   givenUp: z.string().optional(),
   cancelRequested: flag.default(false),
+  /** The terminal's size, once it is another than the one that was asked for. */
+  terminalSize: json(TerminalSize).optional(),
   outcome: json(Outcome).optional(),
   receipt: json(Receipt).optional(),
   stdout: json(StreamFacts).optional(),

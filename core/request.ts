@@ -4,6 +4,7 @@
 // The OpenAPI document is generated from these schemas.
 
 import { z } from "zod";
+import { TerminalSize } from "./control.ts";
 import { DURATION_FORM, formatDuration, formatSize, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
 
 const KIB = 1024;
@@ -176,6 +177,7 @@ export const RunRequest = z
       .meta({ description: "name, uid, name:group or uid:gid, looked up in the image.", example: "1000:1000" })
       .optional(),
     stdin: Stdin.optional(),
+    terminal: TerminalSize.optional(),
     limits: Limits.optional(),
     timeouts: Timeouts.optional(),
     network: z

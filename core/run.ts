@@ -57,6 +57,16 @@ export const StreamFacts = z.strictObject({
 
 export type StreamFacts = z.infer<typeof StreamFacts>;
 
+/** The most that is kept of a stream's end: enough for the error that a long log ends in. */
+const TAIL_BYTES = 64 * 1024;
+/** The share of a small cap that is kept for the end. */
+const TAIL_SHARE = 4;
+
+/** How much of a stream with this cap is stored as it comes, and can be followed; what comes after it waits for the stream's end. */
+export function liveBytes(capBytes: number): number {
+  return capBytes - Math.min(TAIL_BYTES, Math.floor(capBytes / TAIL_SHARE));
+}
+
 export const Output = StreamFacts.extend({
   encoding: z.enum(["utf8", "base64"]).meta({ description: "utf8 if the kept bytes are text, base64 if not." }),
   data: z.string(),

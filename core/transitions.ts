@@ -253,6 +253,15 @@ const feed = define(`
   return length
 `);
 
+/** The terminal's latest size, for whoever holds the run or will. ARGV: size → {"set" | "over", host or ""} */
+const resize = define(`
+  local run = unpack(KEYS)
+  local held = redis.call('HMGET', run, 'state', 'host')
+  if not held[1] or held[1] == 'finished' then return {'over', ''} end
+  redis.call('HSET', run, 'terminalSize', ARGV[1])
+  return {'set', held[2] or ''}
+`);
+
 /** ARGV: id, waiter → 1 if the run is unfinished and the gateway will be told, else 0 */
 const watch = define(`
   local run, waiters = unpack(KEYS)
@@ -273,6 +282,7 @@ export const transitions = {
   overdue,
   append,
   feed,
+  resize,
   watch,
 } as const;
 

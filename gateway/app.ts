@@ -18,6 +18,7 @@ import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { requireJson } from "./middleware/require-json.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
 import { answerProblem, toProblem } from "./problem.ts";
+import { registerControl } from "./routes/control.ts";
 import { registerDocs } from "./routes/docs.ts";
 import { registerEvents } from "./routes/events.ts";
 import { registerHealth } from "./routes/health.ts";
@@ -43,9 +44,10 @@ export function createApp({ dispatcher, findTenant, maxBodyBytes, log }: AppOpti
   app.use(wideEvent(log));
   app.use(findTenant ? authenticate(findTenant) : trustLoopback());
   app.use(bodyLimit({ maxSize: maxBodyBytes, onError: (c) => answerProblem(c, toProblem(tooLarge(maxBodyBytes))) }));
-  app.use(requireJson("/v1/runs"));
+  app.use(requireJson());
 
   registerRuns(app, dispatcher);
+  registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
   registerHealth(app, dispatcher.store);
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes a Debian machine ready for Mayfly: system packages, Node packages (Node 26 among them), native programs.
+# Makes a Debian machine ready for Mayfly: system packages, Node packages (Node 26 among them), native programs; for the tests
+# a k6, too.
 #
 #   sh infra/setup.sh [--with-tests] [--with-peers]
 #
@@ -27,7 +28,7 @@ libseccomp-dev:/usr/include/seccomp.h
 "
 test_packages="
 clang:/usr/bin/clang
-libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a
+libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux
 crun:/usr/bin/crun
 apache2-utils:/usr/bin/htpasswd
 iproute2:/usr/sbin/ip
@@ -44,6 +45,7 @@ bubblewrap:/usr/bin/bwrap
 policy=/usr/sbin/policy-rc.d
 policy_mark="# Mayfly's set-up made this file and removes it."
 policy_is_ours=no
+with_tests=no
 log=
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -161,9 +163,18 @@ native_programs() {
   quietly make -C runtime
 }
 
+# It says itself what it does.
+load_generator() {
+  [ "$with_tests" = yes ] || return 0
+  sh loadtest/install-k6.sh 9<&-
+}
+
 for argument in "$@"; do
   case $argument in
-    --with-tests) packages="$packages $test_packages" ;;
+    --with-tests)
+      packages="$packages $test_packages"
+      with_tests=yes
+      ;;
     --with-peers) packages="$packages $peer_packages" ;;
     *) fail "unknown argument $argument; there are --with-tests, --with-peers" ;;
   esac
@@ -178,3 +189,4 @@ flock -n 9 || {
 system_packages
 node_packages
 native_programs
+load_generator

@@ -16,7 +16,12 @@ import { probeHost } from "./host/probe.ts";
 import type { Image } from "./image/image.ts";
 import { linuxPlatform } from "./image/platform.ts";
 import { createImageStore, type HostImageStore } from "./image/store.ts";
-import { createLauncherDriver, type LauncherDriverOptions } from "./launcher/launcher-driver.ts";
+import {
+  createLauncherDriver,
+  type LauncherDriverOptions,
+  launcherSocketOf,
+  launcherStatus,
+} from "./launcher/launcher-driver.ts";
 import { parseCredentials } from "./registry/credentials.ts";
 import { createOciDriver } from "./task/oci-driver.ts";
 import type { Blanks, Guard, Sandbox, SandboxDriver, SandboxSpec } from "./task/sandbox.ts";
@@ -25,11 +30,11 @@ export type { Image, ImageConfig } from "./image/image.ts";
 export type {
   Blanks,
   ProcessEnd,
+  ProgramSignal,
   Sandbox,
   SandboxEnd,
   SandboxLimits,
   SandboxSpec,
-  Signal,
   TerminalSize,
   Usage,
 } from "./task/sandbox.ts";
@@ -47,6 +52,8 @@ export interface RuntimeOptions {
   readonly blanks?: { readonly min: number; readonly max: number } | undefined;
   /** Of the `launcher` driver: the socket of a launcher that runs already; without it, one is started. */
   readonly launcherSocket?: string | undefined;
+  /** Where the native programs are; without it, where the Makefile puts them. */
+  readonly programsDir?: string | undefined;
   /** Of the `oci` driver: path of the OCI runtime. */
   readonly ociRuntime: string;
   readonly seccompProfile: string;
@@ -72,12 +79,19 @@ export interface Runtime {
   close(): Promise<void>;
 }
 
+/** The blanks of the runtime that has this state directory, asked of its launcher; none if it has none. */
+export async function blanksAt(stateDir: string): Promise<Blanks> {
+  const status = await launcherStatus(launcherSocketOf(sandboxesDir(stateDir))).catch(() => undefined);
+  return { ready: status?.blanks ?? 0, cgroups: status?.blankNames ?? [] };
+}
+
+const sandboxesDir = (stateDir: string) => join(stateDir, "sandboxes");
+
 /** A pool for a host of moderate load: it grows with the arrivals of the last minute. */
 export const DEFAULT_BLANKS = { min: 4, max: 64 } as const;
 
-/** Where the Makefile puts the native programs. */
-const BUILD = join(import.meta.dirname, "build");
-const native = (name: string) => join(BUILD, name);
+const native = ({ programsDir }: RuntimeOptions, name: string) =>
+  join(programsDir ?? join(import.meta.dirname, "build"), name);
 
 /** Checks the host once. Throws `host_unavailable` with all that it lacks, `configuration_invalid` for unusable options. */
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
@@ -91,7 +105,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     stateDir,
     platform: linuxPlatform(process.arch),
     uidBase,
-    unpackProgram: native("mayfly-unpack"),
+    unpackProgram: native(options, "mayfly-unpack"),
     registries: {
       insecure: options.insecureRegistries ?? [],
       ...(options.registryAuth === undefined ? {} : { credentials: parseCredentials(options.registryAuth) }),
@@ -100,7 +114,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   });
   const profile = JSON.parse(await readFile(options.seccompProfile, "utf8"));
   const common = {
-    stateDir: join(stateDir, "sandboxes"),
+    stateDir: sandboxesDir(stateDir),
     cgroupParent: `mayfly-${options.hostId}`,
     layout,
     uidBase,
@@ -123,27 +137,28 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
 
 type Common = Pick<LauncherDriverOptions, "stateDir" | "cgroupParent" | "layout" | "uidBase" | "seccomp">;
 
-function executablesOf({ driver, ociRuntime, launcherSocket }: RuntimeOptions): string[] {
-  if (driver === "oci") return [...["mayfly-unpack", "mayfly-shim", "mayfly-init"].map(native), ociRuntime];
-  const launcher = launcherSocket === undefined ? ["mayfly-launcher", "mayfly-blank"] : [];
-  return ["mayfly-unpack", ...launcher].map(native);
+function executablesOf(options: RuntimeOptions): string[] {
+  const ours = (...names: string[]) => names.map((name) => native(options, name));
+  if (options.driver === "oci") return [...ours("mayfly-unpack", "mayfly-shim", "mayfly-init"), options.ociRuntime];
+  if (options.launcherSocket !== undefined) return ours("mayfly-unpack");
+  return ours("mayfly-unpack", "mayfly-launcher", "mayfly-blank");
 }
 
-function ociDriver({ ociRuntime, runDir }: RuntimeOptions, common: Common): SandboxDriver {
+function ociDriver(options: RuntimeOptions, common: Common): SandboxDriver {
   return createOciDriver({
     ...common,
-    shim: native("mayfly-shim"),
-    init: native("mayfly-init"),
-    runtime: ociRuntime,
-    mountpoint: runDir,
+    shim: native(options, "mayfly-shim"),
+    init: native(options, "mayfly-init"),
+    runtime: options.ociRuntime,
+    mountpoint: options.runDir,
   });
 }
 
 function launcherDriver(options: RuntimeOptions, common: Common, images: HostImageStore): Promise<SandboxDriver> {
   return createLauncherDriver({
     ...common,
-    launcher: native("mayfly-launcher"),
-    blank: native("mayfly-blank"),
+    launcher: native(options, "mayfly-launcher"),
+    blank: native(options, "mayfly-blank"),
     socketPath: options.launcherSocket,
     layersDir: images.layersDir,
     runDir: options.runDir,

@@ -1,12 +1,14 @@
 // One attempt of one run, top to bottom: lease → image → sandbox → output → outcome → release.
 
+import { Bell } from "../core/bell.ts";
 import { roundMs, Stopwatch } from "../core/clock.ts";
+import type { HostOrder, RunSignal } from "../core/control.ts";
 import type { Log } from "../core/log.ts";
 import type { RunRecord } from "../core/record.ts";
 import { planRun, type RunPlan } from "../core/request.ts";
 import type { Receipt, StreamFacts } from "../core/run.ts";
 import { Scope } from "../core/scope.ts";
-import type { Runtime, Sandbox, SandboxEnd } from "../runtime/index.ts";
+import type { Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
 import { Ending } from "./ending.ts";
 import { feedInput } from "./input.ts";
 import { Lease } from "./lease.ts";
@@ -14,6 +16,7 @@ import { judgeEnd, judgeError, type Verdict } from "./outcome.ts";
 import { keepOutput } from "./output.ts";
 import type { Attempt, Messages, RunStore } from "./run-store.ts";
 import { sandboxSpec } from "./spec.ts";
+import { followWindow } from "./window.ts";
 
 export interface ExecutorOptions {
   readonly runtime: Runtime;
@@ -21,6 +24,14 @@ export interface ExecutorOptions {
   readonly messages: Messages;
   readonly hostId: string;
   readonly log: Log;
+}
+
+/** What an attempt that runs here can be told by. */
+interface Ears {
+  readonly ending: Ending;
+  readonly resized: Bell;
+  /** While its program may be sent signals. */
+  sandbox?: Sandbox | undefined;
 }
 
 /** What an attempt gathers on its way, for its receipt. */
@@ -33,20 +44,33 @@ interface Gathered {
 
 export class Executor {
   readonly #options: ExecutorOptions;
-  readonly #running = new Map<string, Ending>();
+  readonly #running = new Map<string, Ears>();
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
   }
 
-  /** Ends an attempt that runs here; any other id is not ours and is left alone. */
-  cancel(runId: string): void {
-    this.#running.get(runId)?.because({ kind: "cancelled" });
+  /** Does as it is told about an attempt that runs here; any other id is not ours and is left alone. */
+  obey(order: HostOrder): void {
+    const ears = this.#running.get(order.run);
+    switch (order.verb) {
+      case "cancel":
+        return ears?.ending.because({ kind: "cancelled" });
+      case "resize":
+        return ears?.resized.ring();
+      case "signal":
+        if (ears?.sandbox) send(ears.sandbox, order.signal);
+    }
+  }
+
+  /** Orders may have been missed: a size is in the record, a cancellation is told with the lease, a signal is lost. */
+  lookAgain(): void {
+    for (const { resized } of this.#running.values()) resized.ring();
   }
 
   /** Ends every attempt at once; each is given up. */
   abandonAll(): void {
-    for (const ending of this.#running.values()) {
+    for (const { ending } of this.#running.values()) {
       ending.because({ kind: "drained" });
       ending.hurry(); // One that had its reason before, and is in its grace.
     }
@@ -58,16 +82,17 @@ export class Executor {
     const attempt = { id: record.id, attempt: record.attempt };
     const plan = planRun(record.request);
     const ending = new Ending();
+    const ears: Ears = { ending, resized: new Bell() };
     const scope = new Scope();
     const watch = new Stopwatch();
     const gathered: Gathered = {};
     watch.phases.queue = (record.claimedAt ?? record.queuedAt) - record.queuedAt;
-    this.#running.set(record.id, ending);
+    this.#running.set(record.id, ears);
     const lease = new Lease({ takenAtMs, ending, renew: () => store.renew(attempt) });
 
     let verdict: Verdict;
     try {
-      const end = await this.#run({ record, plan, ending, scope, watch, gathered, lease });
+      const end = await this.#run({ record, plan, ending, ears, scope, watch, gathered, lease });
       verdict = judgeEnd(end, ending.reason, plan);
     } catch (error) {
       verdict = judgeError(error, ending.reason);
@@ -80,13 +105,13 @@ export class Executor {
     );
     lease.stop();
     for (const failure of await scope.close()) log.error("sandbox.not_removed", { run: record.id, ...failure });
-    if (this.#running.get(record.id) === ending) this.#running.delete(record.id);
+    if (this.#running.get(record.id) === ears) this.#running.delete(record.id);
     log.info("run.ended", recorded);
   }
 
   async #run(work: Work): Promise<SandboxEnd> {
-    const { record, plan, ending, scope, watch, gathered, lease } = work;
-    const { runtime, store } = this.#options;
+    const { record, plan, ending, ears, scope, watch, gathered, lease } = work;
+    const { runtime } = this.#options;
     const stopStartClock = ending.after("start", plan.timeouts.startMs);
     scope.add("start clock", stopStartClock);
 
@@ -105,16 +130,24 @@ export class Executor {
     scope.add("run clock", stopRunClock);
     scope.add("stop", stopOn(ending, sandbox, plan.timeouts.graceMs));
 
-    // What the program writes is stored as `running`; a hold that was lost meanwhile is noticed here, first of all.
-    if (sandbox.programStarted && !(await store.started(record))) ending.because({ kind: "lease_lost" });
-    const collected = Promise.all([this.#keep(work, sandbox), this.#feed(work, sandbox)]);
+    if (sandbox.programStarted) ears.sandbox = sandbox;
+    this.#followWindow(work, sandbox, spec.terminal);
+    // Sent before anything that the program writes, and so stored as `running`: Redis does one after the other.
+    const told = sandbox.programStarted ? this.#tellStarted(work) : undefined;
+    const collected = Promise.all([told, this.#keep(work, sandbox), this.#feed(work, sandbox)]);
     // Output that can no longer be stored ends the attempt, too: nobody would ever see what the program does.
     gathered.end = await Promise.race([sandbox.ended, collected.then(() => sandbox.ended)]);
+    ears.sandbox = undefined;
     ending.settle();
     stopRunClock();
     watch.enter("collect");
     await collected;
     return gathered.end;
+  }
+
+  /** A hold that was lost meanwhile is noticed here, first of all. */
+  async #tellStarted({ record, ending }: Work): Promise<void> {
+    if (!(await this.#options.store.started(record))) ending.because({ kind: "lease_lost" });
   }
 
   async #keep({ record, plan, gathered }: Work, sandbox: Sandbox): Promise<void> {
@@ -128,15 +161,23 @@ export class Executor {
   async #feed({ record }: Work, sandbox: Sandbox): Promise<void> {
     if (record.request.stdin === undefined) return void sandbox.stdin.end();
     const { store, messages } = this.#options;
-    const over = new AbortController();
-    sandbox.ended.finally(() => over.abort()).catch(() => {}); // Whoever awaits `ended` is told why.
     const source = {
       read: (offset: number, length: number) => store.readStdin(record.id, offset, length),
       // Input that was all there at the start needs no ear.
       listen: (wake: () => void) =>
         record.stdinClosed ? Promise.resolve(async () => {}) : messages.onInput(record.id, wake),
     };
-    await feedInput(sandbox.stdin, source, over.signal);
+    await feedInput(sandbox.stdin, source, endOf(sandbox));
+  }
+
+  /** Nothing waits for it: a program whose window is not what it should be goes on all the same. */
+  #followWindow({ record, ears }: Work, sandbox: Sandbox, size: TerminalSize | undefined): void {
+    if (!size) return;
+    const read = () => this.#options.store.terminalSize(record.id);
+    const resize = (latest: TerminalSize) => sandbox.resize(latest);
+    followWindow({ size, read, bell: ears.resized, resize }, endOf(sandbox)).catch((error) =>
+      this.#options.log.warn("window.unknown", { run: record.id, error }),
+    );
   }
 
   #receipt(record: RunRecord, watch: Stopwatch, { imageDigest, end }: Gathered): Receipt {
@@ -168,10 +209,23 @@ interface Work {
   readonly record: RunRecord;
   readonly plan: RunPlan;
   readonly ending: Ending;
+  readonly ears: Ears;
   readonly scope: Scope;
   readonly watch: Stopwatch;
   readonly gathered: Gathered;
   readonly lease: Lease;
+}
+
+/** Aborts when the sandbox's program has ended, however it did. */
+function endOf(sandbox: Sandbox): AbortSignal {
+  const over = new AbortController();
+  sandbox.ended.finally(() => over.abort()).catch(() => {}); // Whoever awaits `ended` is told why.
+  return over.signal;
+}
+
+function send(sandbox: Sandbox, signal: RunSignal): void {
+  if (signal === "SIGKILL") sandbox.kill();
+  else sandbox.signal(signal);
 }
 
 /** The driver knows what part of making the sandbox was starting the program in it. */

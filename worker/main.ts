@@ -60,7 +60,11 @@ async function main(config: WorkerConfig): Promise<void> {
   const heartbeat = new Heartbeat({ fixed, ledger, log, publish: (record) => store.publishHost(record) });
 
   await reconcile(runtime, store, hostId, log);
-  await messages.onCancel(hostId, (runId) => executor.cancel(runId));
+  await messages.onOrder(
+    hostId,
+    (order) => executor.obey(order),
+    () => executor.lookAgain(),
+  );
   await heartbeat.start();
   await consumer.start();
   let stopping = false;

@@ -5,20 +5,15 @@
 
 import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
-import type { StreamFacts } from "../core/run.ts";
-
-/** The most that is kept of a stream's end: enough for the error that a long log ends in. */
-const TAIL_BYTES = 64 * 1024;
-/** The share of a small cap that is kept for the end. */
-const TAIL_SHARE = 4;
+import { liveBytes, type StreamFacts } from "../core/run.ts";
 
 /** Stores bytes at an offset, the end of those before; resolves when they are safe. The program is slowed to its pace. */
 export type Append = (offset: number, bytes: Buffer) => Promise<void>;
 
 /** Reads the stream to its end. Memory is bounded by the tail and one chunk. Rejects if `append` does. */
 export async function keepOutput(stream: Readable, capBytes: number, append: Append): Promise<StreamFacts> {
-  const tail = new Ring(Math.min(TAIL_BYTES, Math.floor(capBytes / TAIL_SHARE)));
-  const headBytes = capBytes - tail.size;
+  const headBytes = liveBytes(capBytes);
+  const tail = new Ring(capBytes - headBytes);
   const hash = createHash("sha256");
   let seen = 0;
   for await (const chunk of stream as AsyncIterable<Buffer>) {

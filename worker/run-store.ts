@@ -1,6 +1,7 @@
 // The worker's side of the records in Redis: each call is one transition of core/transitions.ts.
 
 import { Redis } from "ioredis";
+import { type HostOrder, parseOrder, TerminalSize } from "../core/control.ts";
 import { MayflyError } from "../core/errors.ts";
 import { HOST_TTL_MS, type HostRecord, HostRecord as HostRecordSchema } from "../core/host.ts";
 import { channels, keys, transitionKeys } from "../core/keys.ts";
@@ -75,10 +76,19 @@ export class RunStore {
 
   /** At most `length` bytes of the run's stdin from `offset`, and whether there can be more after what is there now. */
   async readStdin(id: string, offset: number, length: number): Promise<{ bytes: Buffer; complete: boolean }> {
-    // The flag is read first: bytes are never added after it is set, so what is read after it is all there is.
-    const closed = await this.#redis.hget(keys.run(id), "stdinClosed");
-    const bytes = await this.#redis.getrangeBuffer(keys.stdin(id), offset, offset + length - 1);
+    // The flag is read first: bytes are never added after it is set, so what is read after it is all there is. Redis answers one
+    // connection in order, so that the bytes need not wait for the flag: somebody may wait for each key that is typed.
+    const [closed, bytes] = await Promise.all([
+      this.#redis.hget(keys.run(id), "stdinClosed"),
+      this.#redis.getrangeBuffer(keys.stdin(id), offset, offset + length - 1),
+    ]);
     return { bytes, complete: closed === "1" && bytes.length < length };
+  }
+
+  /** The size that the run's terminal was given since it was asked for, if there is one that can be read. */
+  async terminalSize(id: string): Promise<TerminalSize | undefined> {
+    const text = await this.#redis.hget(keys.run(id), "terminalSize");
+    return text === null ? undefined : TerminalSize.safeParse(JSON.parse(text)).data;
   }
 
   /** Attempts that this host held and will not bring to an end: those of a life of the worker before this one. */
@@ -137,7 +147,7 @@ const NOTHING_SEEN: StreamFacts = {
   sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 };
 
-/** What other processes tell this host: cancellations of its runs, and more stdin for them. */
+/** What other processes tell this host: orders about its runs, and that there is more stdin for them. */
 export class Messages {
   readonly #subscriber: Redis;
   readonly #handlers = new Map<string, (message: string) => void>();
@@ -145,12 +155,16 @@ export class Messages {
   constructor(subscriber: Redis) {
     this.#subscriber = subscriber;
     subscriber.on("message", (channel: string, message: string) => this.#handlers.get(channel)?.(message));
+    // What was said while the connection was away is not said again: whoever has something to look up, looks.
+    subscriber.on("ready", () => this.#handlers.forEach((handle) => void handle("")));
   }
 
-  async onCancel(host: string, handle: (runId: string) => void): Promise<void> {
+  /** Words that are no order are passed over. `missed`: some may have been lost with the connection. */
+  async onOrder(host: string, obey: (order: HostOrder) => void, missed: () => void): Promise<void> {
     await this.#listen(channels.host(host), (message) => {
-      const [verb, id] = message.split(" ");
-      if (verb === "cancel" && id) handle(id);
+      if (message === "") return missed();
+      const order = parseOrder(message);
+      if (order) obey(order);
     });
   }
 

@@ -18,13 +18,22 @@ export function commandLine(request: RunRecord["request"], image: Image["config"
   return argv;
 }
 
+/** What programs at a terminal want to know, as Docker tells it, for images and requests that do not say. */
+const TERMINAL_TYPE = ["TERM", "xterm"] as const;
+
 /** The image's variables with the request's over them; of two with one name the later holds. */
 export function environment(request: RunRecord["request"], image: Image["config"]): string[] {
   const named = image.env.map(
     (entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)] as const,
   );
-  const merged = new Map([...named, ...Object.entries(request.env ?? {})]);
+  const assumed = request.terminal ? [TERMINAL_TYPE] : [];
+  const merged = new Map<string, string>([...assumed, ...named, ...Object.entries(request.env ?? {})]);
   return [...merged].map(([name, value]) => `${name}=${value}`);
+}
+
+/** The latest that the record has; a run that was made without a terminal never has one. */
+function latestSize({ request, terminalSize }: RunRecord): SandboxSpec["terminal"] {
+  return request.terminal && (terminalSize ?? request.terminal);
 }
 
 export function sandboxSpec(record: RunRecord, plan: RunPlan, image: Image, deadlineMs: number): SandboxSpec {
@@ -40,6 +49,7 @@ export function sandboxSpec(record: RunRecord, plan: RunPlan, image: Image, dead
     // The end of the id is its random part; a host name is at most 63 characters.
     hostname: record.id.slice(-12),
     limits: plan.limits,
+    terminal: latestSize(record),
     deadlineMs,
   };
 }

@@ -6,6 +6,7 @@ import { EXIT } from "../exit-codes.ts";
 import { printJson } from "../io.ts";
 import { ABSENT_RUN_FLAGS, RUN_FLAGS } from "../run-flags.ts";
 import { buildRequest } from "../run-request.ts";
+import { UsageError } from "../usage-error.ts";
 
 export const run = defineCommand({
   name: "run",
@@ -20,16 +21,20 @@ export const run = defineCommand({
   notes: [
     "Flags end at IMAGE: what follows it is the program's.",
     "Exit code: the program's own; 128 + N if signal N ended it; 124 timed out; 125 Mayfly failed;\n130 cancelled; 137 out of memory. Ctrl-C cancels the run, twice leaves at once.",
+    "With -it all keys, Ctrl-C too, go to the program once it runs; Ctrl-P Ctrl-Q leaves it running\nand prints its id. It may run for 1h and write 16MiB then, unless flags say otherwise.",
   ],
   examples: [
     "mayfly run busybox echo hello",
     "mayfly run -e GREETING=hello -m 64m --timeout 10s busybox sh -c 'echo $GREETING'",
     "mayfly run -i busybox wc -c < file",
+    "mayfly run -it busybox sh",
     "id=$(mayfly run -d busybox sleep 30); mayfly wait $id",
     "mayfly run --json busybox id | jq .outcome",
   ],
   execute: async ({ flags, operands, json, io, client }) => {
     const request = buildRequest(flags, operands, io);
+    if (flags.tty && json)
+      throw new UsageError("--json and -t exclude each other: a terminal shows output as it comes");
     if (!flags.detach) return attach(request, { client, io, json });
     const accepted = await client.createRun(request);
     await (json ? printJson(io, accepted) : io.stdout.write(`${accepted.id}\n`));

@@ -2,6 +2,7 @@
 
 import { Bell } from "../../core/bell.ts";
 import { MayflyError } from "../../core/errors.ts";
+import { newRunId } from "../../core/ids.ts";
 import type { RunRecord } from "../../core/record.ts";
 import { DEFAULT_POOL, type RunRequest } from "../../core/request.ts";
 import type { RunStore } from "./run-store.ts";
@@ -20,6 +21,12 @@ export interface DispatcherOptions {
 export interface Wait {
   readonly waitMs: number;
   readonly signal: AbortSignal;
+}
+
+/** A run, and once it has finished what was kept of its output. */
+export interface Answer {
+  readonly record: RunRecord;
+  readonly kept?: { readonly stdout: Buffer; readonly stderr: Buffer } | undefined;
 }
 
 /** Where a follower is: the attempt, and how many bytes of each stream it has. */
@@ -46,26 +53,27 @@ export class Dispatcher {
   }
 
   /** Accepts a run. With `waitMs` over 0 the answer comes when it has finished, or when the wait is over. */
-  async submit(request: RunRequest, tenant: string, wait: Wait): Promise<RunRecord> {
+  async submit(request: RunRequest, tenant: string, wait: Wait): Promise<Answer> {
     const { store, gatewayId, pools } = this.#options;
     const pool = request.pool ?? DEFAULT_POOL;
     if (!pools.includes(pool)) throw unknownPool(pool);
-    if (wait.waitMs === 0) return this.get(await store.submit({ request, tenant, waiter: undefined }), tenant);
-    return this.#waitingRoom(async () => {
-      const id = await store.submit({ request, tenant, waiter: gatewayId });
-      await this.#untilFinished(id, tenant, wait);
-      return this.get(id, tenant);
+    const id = newRunId();
+    if (wait.waitMs === 0) {
+      await store.submit({ id, request, tenant, waiter: undefined });
+      return { record: await this.get(id, tenant) };
+    }
+    return this.#waitingRoom(id, tenant, wait, async () => {
+      await store.submit({ id, request, tenant, waiter: gatewayId });
+      return true; // The waiter was written with the record: nothing that happens from now on is missed.
     });
   }
 
   /** The run, once it has finished or the wait is over. Throws `run_not_found`. */
-  async await(id: string, tenant: string, wait: Wait): Promise<RunRecord> {
-    const record = await this.get(id, tenant);
-    if (wait.waitMs === 0 || record.state === "finished") return record;
-    return this.#waitingRoom(async () => {
-      await this.#untilFinished(id, tenant, wait);
-      return this.get(id, tenant);
-    });
+  async await(id: string, tenant: string, wait: Wait): Promise<Answer> {
+    const { store, gatewayId } = this.#options;
+    const found = await this.#answer(id, tenant);
+    if (wait.waitMs === 0 || found.record.state === "finished") return found;
+    return this.#waitingRoom(id, tenant, wait, () => store.watch(id, gatewayId));
   }
 
   async get(id: string, tenant: string): Promise<RunRecord> {
@@ -79,26 +87,48 @@ export class Dispatcher {
     this.#leaving.abort();
   }
 
-  async #untilFinished(id: string, tenant: string, { waitMs, signal }: Wait): Promise<void> {
+  /**
+   * Listens, then has `begin` tell whether there is anything to wait for, then waits. What is listened to is best effort: whoever
+   * is woken reads the record, and after Redis has been away everybody is.
+   */
+  async #waitingRoom(
+    id: string,
+    tenant: string,
+    { waitMs, signal }: Wait,
+    begin: () => Promise<boolean>,
+  ): Promise<Answer> {
     const { store, signals, gatewayId } = this.#options;
+    const leaveRoom = this.#enterRoom();
     const over = AbortSignal.any([signal, this.#leaving.signal, AbortSignal.timeout(waitMs)]);
     const bell = new Bell();
     const silence = ringOnAbort(bell, over);
     const unlisten = signals.onFinished(id, () => bell.ring());
     try {
-      while (!over.aborted) {
-        // Listening first, then asking: a run that finishes in between is not missed. Redis may be away for a while, and
-        // back before the wait is over; then everybody is woken.
-        const unfinished = await store.watch(id, gatewayId).catch(() => true);
-        if (!unfinished) return;
+      for (let unfinished = await begin(); unfinished && !over.aborted; ) {
         await bell.wait();
-        const record = await store.get(id, tenant).catch(() => undefined);
-        if (record?.state === "finished") return;
+        const answer = over.aborted ? undefined : await this.#whole(id, tenant).catch(() => undefined);
+        if (answer?.record.state === "finished") return answer;
+        // Redis has been away: it may have lost the waiter, too.
+        unfinished = over.aborted || (await store.watch(id, gatewayId).catch(() => true));
       }
+      return await this.#answer(id, tenant);
     } finally {
       unlisten();
       silence();
+      leaveRoom();
     }
+  }
+
+  /** Output is only read of a run that has finished: of any other there may be a lot, and none of it is told. */
+  async #answer(id: string, tenant: string): Promise<Answer> {
+    const record = await this.get(id, tenant);
+    return record.state === "finished" ? this.#whole(id, tenant) : { record };
+  }
+
+  async #whole(id: string, tenant: string): Promise<Answer> {
+    const whole = await this.store.whole(id, tenant);
+    if (!whole) throw runNotFound(id);
+    return { record: whole.record, kept: whole };
   }
 
   /**
@@ -147,15 +177,6 @@ export class Dispatcher {
     const snapshot = await this.store.snapshot(id, tenant, position);
     if (!snapshot) throw runNotFound(id);
     return snapshot;
-  }
-
-  async #waitingRoom<T>(work: () => Promise<T>): Promise<T> {
-    const leaveRoom = this.#enterRoom();
-    try {
-      return await work();
-    } finally {
-      leaveRoom();
-    }
   }
 
   /** Returns the way out. */

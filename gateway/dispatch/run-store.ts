@@ -4,12 +4,13 @@ import type { ChainableCommander, Redis } from "ioredis";
 import { MayflyError } from "../../core/errors.ts";
 import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host.ts";
 import { newIncarnation, newRunId } from "../../core/ids.ts";
-import { channels, keys, transitionKeys } from "../../core/keys.ts";
+import { keys, transitionKeys } from "../../core/keys.ts";
 import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
 import { planRun, type RunRequest } from "../../core/request.ts";
 import type { Outcome } from "../../core/run.ts";
 import { runTransition, transitions } from "../../core/transitions.ts";
-import { formatDuration } from "../../core/units.ts";
+import { Orders } from "./orders.ts";
+import { firstTicket, overdueOutcomes, readable } from "./overdue.ts";
 import { onRedis } from "./redis.ts";
 import { Tickets, ticketOf } from "./tickets.ts";
 
@@ -22,6 +23,8 @@ export interface RunStoreOptions {
 }
 
 export interface Submission {
+  /** Made by who submits, if that is to be listened for before. */
+  readonly id?: string;
   readonly tenant: string;
   readonly request: RunRequest;
   /** The gateway to be told when the run has finished, if it waits for that. */
@@ -37,16 +40,18 @@ const OVERDUE_BATCH = 100;
 
 export class RunStore {
   readonly tickets: Tickets;
+  readonly orders: Orders;
   readonly #options: RunStoreOptions;
+  #wasFull = false;
 
   constructor(options: RunStoreOptions) {
     this.#options = options;
     this.tickets = new Tickets(options.redis);
+    this.orders = new Orders(options.redis);
   }
 
   /** Record and ticket are written in one step, or neither. Throws `queue_full`, `queue_unavailable`, `body_too_large`. */
-  async submit({ tenant, request, waiter }: Submission): Promise<string> {
-    const id = newRunId();
+  async submit({ id = newRunId(), tenant, request, waiter }: Submission): Promise<string> {
     const plan = planRun(request);
     const { input, closed } = stdinOf(request, this.#options.maxStdinBytes);
     // The record keeps the request without its input, which has a key of its own.
@@ -56,10 +61,12 @@ export class RunStore {
     const { maxQueued, maxKept } = this.#options;
     const args = [id, maxQueued, plan.timeouts.queueMs, waiter ?? "", maxKept, input, ...fields];
     return this.#onRedis(async (redis) => {
-      if ((await redis.zcard(keys.queued)) >= maxQueued) throw queueFull(maxQueued);
+      // A queue that was full a moment ago is asked first: what it would refuse then makes no ticket.
+      if (this.#wasFull && (await redis.zcard(keys.queued)) >= maxQueued) throw queueFull(maxQueued);
       const script = [transitions.submit.lua, names.length, ...names, ...args] as const;
       const answer = await this.tickets.addWith(script, ticketOf(id, 1, plan), plan);
-      if (answer === "ok") return id;
+      this.#wasFull = answer !== "ok";
+      if (!this.#wasFull) return id;
       await this.tickets.remove(ticketId({ run: id, attempt: 1 }), plan.pool);
       throw queueFull(maxQueued);
     });
@@ -69,6 +76,21 @@ export class RunStore {
   async get(id: string, tenant: string): Promise<RunRecord | undefined> {
     const record = await this.#onRedis(async (redis) => parseRecord(await redis.hgetall(keys.run(id))));
     return record?.tenant === tenant ? record : undefined;
+  }
+
+  /** A finished run's record and its whole output, of one moment and in one round trip. Undefined as with `get`. */
+  async whole(id: string, tenant: string): Promise<{ record: RunRecord; stdout: Buffer; stderr: Buffer } | undefined> {
+    const [hash, stdout, stderr] = (await this.#onRedis((redis) =>
+      resultsOf(
+        redis
+          .multi()
+          .hgetall(keys.run(id))
+          .getrangeBuffer(keys.output(id, "stdout"), 0, -1)
+          .getrangeBuffer(keys.output(id, "stderr"), 0, -1),
+      ),
+    )) as [Record<string, string>, Buffer, Buffer];
+    const record = parseRecord(hash);
+    return record?.tenant === tenant ? { record, stdout, stderr } : undefined;
   }
 
   /** Kept bytes of a stream from an offset to the end of what is there. */
@@ -147,8 +169,7 @@ export class RunStore {
       this.#options.retentionMs,
     ])) as [string, string | null];
     if (answer === "finished") await this.tickets.remove(firstTicket(record), planRun(record.request).pool);
-    if (answer === "requested" && host)
-      await this.#onRedis((redis) => redis.publish(channels.host(host), `cancel ${record.id}`));
+    if (answer === "requested" && host) await this.orders.tell(host, { verb: "cancel", run: record.id });
   }
 
   /** Adds to the stdin of a run that was made for it. Throws `stdin_closed`, `body_too_large`. */
@@ -230,38 +251,6 @@ export class RunStore {
   #onRedis<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     return onRedis(this.#options.redis, () => work(this.#options.redis));
   }
-}
-
-/** A record that this version cannot read is settled all the same, without another attempt: nothing stays for ever. */
-function readable(hash: Record<string, string>): RunRecord | undefined {
-  try {
-    return parseRecord(hash);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Of a run that waits for its first attempt. A later ticket is left to whoever takes it and finds nothing to claim. */
-function firstTicket({ id }: RunRecord): string {
-  return ticketId({ run: id, attempt: 1 });
-}
-
-function overdueOutcomes(record: RunRecord | undefined): string[] {
-  const queueMs = record ? planRun(record.request).timeouts.queueMs : 0;
-  const outcomes: Outcome[] = [
-    { kind: "timed_out", clock: "queue", limit: formatDuration(queueMs) },
-    lostOutcome(record),
-    { kind: "cancelled" },
-  ];
-  return outcomes.map((outcome) => JSON.stringify(outcome));
-}
-
-/** A program that was never started was not lost: the hosts that tried say why they could not start it. */
-function lostOutcome(record: RunRecord | undefined): Outcome {
-  const why = record?.givenUp ?? "its hold was not renewed";
-  if (record?.state === "starting" && record.givenUp)
-    return { kind: "rejected", code: "host_unavailable", message: why };
-  return { kind: "lost", message: `attempt ${record?.attempt ?? 0} on host ${record?.host ?? "unknown"}: ${why}` };
 }
 
 function stdinOf({ stdin }: RunRequest, maxBytes: number): { input: Buffer; closed: boolean } {

@@ -6,9 +6,12 @@ import { MayflyError } from "../../core/errors.ts";
 import { BOUNDS } from "../../core/request.ts";
 import type { GatewayEnv } from "../context.ts";
 
-export function requireJson(path: string): MiddlewareHandler<GatewayEnv> {
+/** The calls that take JSON. */
+const PATHS = /^\/v1\/runs(\/[^/]+\/(resize|signal))?$/;
+
+export function requireJson(): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
-    if (c.req.method !== "POST" || c.req.path !== path) return next();
+    if (c.req.method !== "POST" || !PATHS.test(c.req.path)) return next();
     const type = c.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
     if (type !== "application/json") {
       const message = `Content-Type is ${type ?? "missing"}; it must be application/json`;
@@ -29,6 +32,7 @@ const MAX_NAMES: Readonly<Record<string, number>> = {
   labels: BOUNDS.labels,
   limits: 16,
   timeouts: 16,
+  terminal: 16,
 };
 
 /**

@@ -3,12 +3,11 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { MayflyError } from "../../core/errors.ts";
-import type { RunRecord } from "../../core/record.ts";
 import { RunRequest } from "../../core/request.ts";
 import { Run } from "../../core/run.ts";
 import { serverTiming, toRun } from "../answer.ts";
 import type { GatewayEnv } from "../context.ts";
-import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import type { Answer, Dispatcher } from "../dispatch/dispatcher.ts";
 import { parseWait } from "../prefer.ts";
 import {
   FAILURES,
@@ -125,13 +124,14 @@ export function registerRuns(app: App, dispatcher: Dispatcher): void {
       );
     }
     const wait = parseWait(c.req.header("prefer"));
-    const record = await dispatcher.submit(c.req.valid("json"), c.get("tenant"), {
+    const answer = await dispatcher.submit(c.req.valid("json"), c.get("tenant"), {
       waitMs: wait * 1000,
       signal: c.req.raw.signal,
     });
+    const { record } = answer;
     c.header("location", `/v1/runs/${record.id}`);
     if (wait > 0) c.header("preference-applied", `wait=${wait}`);
-    return c.json(await answer(c, record), record.state === "finished" ? 200 : 202);
+    return c.json(present(c, answer), record.state === "finished" ? 200 : 202);
   });
 
   app.openapi(list, async (c) => {
@@ -141,18 +141,18 @@ export function registerRuns(app: App, dispatcher: Dispatcher): void {
 
   app.openapi(get, async (c) => {
     const waitMs = parseWait(c.req.header("prefer")) * 1000;
-    const record = await dispatcher.await(c.req.valid("param").id, c.get("tenant"), {
+    const answer = await dispatcher.await(c.req.valid("param").id, c.get("tenant"), {
       waitMs,
       signal: c.req.raw.signal,
     });
-    return c.json(await answer(c, record), 200);
+    return c.json(present(c, answer), 200);
   });
 
   app.openapi(cancel, async (c) => {
     const { id } = c.req.valid("param");
     await store.cancel(await dispatcher.get(id, c.get("tenant")));
-    const record = await dispatcher.get(id, c.get("tenant"));
-    return c.json(await answer(c, record), record.state === "finished" ? 200 : 202);
+    const answer = await dispatcher.await(id, c.get("tenant"), { waitMs: 0, signal: c.req.raw.signal });
+    return c.json(present(c, answer), answer.record.state === "finished" ? 200 : 202);
   });
 
   app.openapi(stdin, async (c) => {
@@ -174,15 +174,10 @@ export function registerRuns(app: App, dispatcher: Dispatcher): void {
     });
   });
 
-  async function answer(c: GatewayContext, record: RunRecord): Promise<Run> {
+  function present(c: GatewayContext, { record, kept }: Answer): Run {
     c.set("run", record.id);
     const timing = serverTiming(record);
     if (timing) c.header("server-timing", timing);
-    if (record.state !== "finished") return toRun(record);
-    const [stdoutBytes, stderrBytes] = await Promise.all([
-      store.output(record.id, "stdout"),
-      store.output(record.id, "stderr"),
-    ]);
-    return toRun(record, { stdout: stdoutBytes, stderr: stderrBytes });
+    return toRun(record, record.state === "finished" ? kept : undefined);
   }
 }

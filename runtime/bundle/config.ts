@@ -114,7 +114,14 @@ function processOf(spec: SandboxSpec): object {
     terminal: false,
     // Whoever the program shall be, the init looks up in the image and becomes; until then it is the container's root.
     user: { uid: 0, gid: 0 },
-    args: ["/dev/mayfly-init", spec.user, spec.workdir, hasHome(spec) ? "kept" : "user", "none", ...spec.argv],
+    args: [
+      "/dev/mayfly-init",
+      spec.user,
+      spec.workdir,
+      hasHome(spec) ? "kept" : "user",
+      spec.terminal ? `${spec.terminal.rows}x${spec.terminal.columns}` : "none",
+      ...spec.argv,
+    ],
     env: environment(spec),
     cwd: "/",
     noNewPrivileges: true,

@@ -29,5 +29,6 @@ int main(int argc, char *argv[]) {
     // The OCI runtime sets HOME to its own user's, which is always root, so its presence says nothing.
     launch.keep_home = strcmp(argv[3], "kept") == 0;
     launch.terminal = sscanf(argv[4], "%hux%hu", &launch.rows, &launch.columns) == 2;
+    clock_gettime(CLOCK_MONOTONIC, &launch.begun);
     return run_launch(&launch);
 }

@@ -162,6 +162,12 @@ static int watch_over(pid_t program, int signals) {
     }
 }
 
+static uint32_t microseconds_since(const struct timespec *then) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint32_t)((now.tv_sec - then->tv_sec) * 1000000 + (now.tv_nsec - then->tv_nsec) / 1000);
+}
+
 int run_launch(const struct launch *launch) {
     static struct account account;
     if (!find_account(launch->user, &account)) give_up(REPORT_NO_USER, 0, launch->user);
@@ -176,7 +182,7 @@ int run_launch(const struct launch *launch) {
     if (signals < 0) give_up(REPORT_NO_SETUP, errno, "signalfd");
 
     pid_t program = start_program(launch, &account);
-    report(REPORT_STARTED, 0);
+    report(REPORT_STARTED, microseconds_since(&launch->begun));
     // Only the program is to hold its streams open.
     for (int fd = 0; fd <= 2; fd++) close(fd);
 

@@ -4,6 +4,7 @@
 #include "report.h"
 
 #include <stdbool.h>
+#include <time.h>
 
 struct launch {
     const char *user;    // As a Dockerfile's; "" is root.
@@ -12,6 +13,7 @@ struct launch {
     bool terminal;       // Stdio is to be a pseudo-terminal of this size.
     unsigned short rows, columns;
     char **argv;         // NULL-terminated, at least one.
+    struct timespec begun; // When the container was ready (CLOCK_MONOTONIC).
 };
 
 // Called as the container's root, in the container's root file system, with the environment that the program shall have, its

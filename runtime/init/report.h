@@ -14,7 +14,7 @@ enum { REPORT_FD = 3 };
 enum report_kind {
     REPORT_READY = 1,      // value: 0; a blank is parked (launcher only)
     REPORT_TERMINAL = 2,   // value: 0; with it, by SCM_RIGHTS, the master of the program's pseudo-terminal
-    REPORT_STARTED = 3,    // value: 0; the program has been executed
+    REPORT_STARTED = 3,    // value: microseconds since the container was ready; the program has been executed
     REPORT_EXITED = 4,     // value: wait status of the program
     REPORT_NO_EXEC = 5,    // value: errno of execve
     REPORT_NO_USER = 6,    // value: 0; the image has no such user or group

@@ -5,8 +5,8 @@
 //   takes the donor's network, IPC and UTS namespaces → makes its mounts → BLANK_GO: it is in its cgroup → takes a cgroup
 //   namespace → becomes root of its user namespace → gives up capabilities → no new privileges, seccomp → READY, parked
 //
-// From there on it can do no more than any program of a container. When a run comes, a maker mounts the image from outside
-// (furnish.h); what is left to do here is what program.h does. It has read nothing but the launcher's own words until then.
+// From there on it can do no more than any program of a container. When a run comes, it is told the program; a maker mounts the
+// image from outside (furnish.c), and says BLANK_GO again; what is left to do here is what program.h does. It has read nothing but the launcher's own words until then.
 
 #include "../init/program.h"
 #include "plan.h"
@@ -30,6 +30,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { EXIT_FAILED = 126, KEYCTL_JOIN_SESSION = 1 };
@@ -160,5 +161,7 @@ int main(void) {
 
     struct launch launch;
     receive_launch(&launch);
+    await_go();
+    clock_gettime(CLOCK_MONOTONIC, &launch.begun);
     return run_launch(&launch);
 }

@@ -21,6 +21,7 @@ enum {
     WINDOW_SECONDS = 60,
     REST_MS = 1000,  // After a blank that could not be made: a host in trouble is not asked again at once.
     RETIRE_EACH_SECOND = 4,
+    QUIET_MS = 5,    // After the last arrival; what a start takes, and more.
 };
 
 struct making;
@@ -34,6 +35,7 @@ static struct {
     unsigned waiting_count;
     unsigned arrivals[WINDOW_SECONDS], second;
     int64_t rest_until_ms;
+    int64_t quiet_at_ms; // When the pool is refilled at the latest.
     bool stopping;
     const struct cgroups *cgroups;
 } pool;
@@ -144,13 +146,20 @@ static bool make_one(bool urgent) {
     return true;
 }
 
+// Making a blank takes the kernel's time and its locks. A run that is just starting has them to itself, unless blanks run low.
+static bool may_refill(void) {
+    int64_t now = now_ms();
+    if (now < pool.rest_until_ms) return false;
+    return now >= pool.quiet_at_ms || (pool.ready_count + pool.making) * 2 <= pool.target;
+}
+
 // As many are on their way as are waited for and wanted ahead.
 static void fill(void) {
     if (pool.stopping) return;
     while (pool.making < pool.waiting_count) {
         if (!make_one(true)) return;
     }
-    if (now_ms() < pool.rest_until_ms) return;
+    if (!may_refill()) return;
     while (pool.ready_count + pool.making < pool.target + pool.waiting_count) {
         if (!make_one(false)) return;
     }
@@ -168,6 +177,7 @@ static struct blank *take_ready(void) {
 
 void blanks_take(struct sandbox *sandbox) {
     pool.arrivals[pool.second]++;
+    pool.quiet_at_ms = now_ms() + QUIET_MS;
     if (pool.ready) {
         sandbox_on_blank(sandbox, take_ready());
     } else {
@@ -231,7 +241,7 @@ void blank_remove(struct blank *blank, void (*done)(void *, const char *), void 
     } else {
         pool.removing++;
         *removal = (struct removal){done, owner};
-        task->descriptor = blank->mounts;
+        task->descriptors[0] = blank->mounts;
         task->owner = removal;
         task->done = on_removed;
         makers_submit(task);
@@ -263,6 +273,13 @@ void blanks_tick(void) {
     pool.arrivals[pool.second] = 0;
     for (int i = 0; i < RETIRE_EACH_SECOND && pool.ready_count > pool.target; i++) retire(take_ready());
     fill();
+}
+
+int64_t blanks_check(int64_t now) {
+    bool is_full = pool.ready_count + pool.making >= pool.target + pool.waiting_count;
+    if (is_full || pool.stopping) return INT64_MAX;
+    if (now >= pool.quiet_at_ms) fill();
+    return now < pool.quiet_at_ms ? pool.quiet_at_ms : INT64_MAX;
 }
 
 void blanks_start(unsigned min, unsigned max, const struct cgroups *cgroups) {

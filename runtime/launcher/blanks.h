@@ -1,7 +1,8 @@
 // A blank as the launcher holds it, and the pool of those that are ready.
 //
 // The pool is kept as large as the busiest second of the last minute asked for, between two bounds. It is refilled off the path
-// of runs; who finds it empty waits for a blank of its own to be made. A blank is used once.
+// of runs: when none has come for a few milliseconds, or at once when less than half of it is left. Who finds it empty waits for a
+// blank of its own to be made. A blank is used once.
 
 #pragma once
 #include "jobs.h"
@@ -29,6 +30,8 @@ void blank_remove(struct blank *blank, void (*done)(void *owner, const char *why
 void blank_kill(const struct blank *blank);
 // Each second.
 void blanks_tick(void);
+// Refills the pool once it is quiet. When it wants to be called again, on now_ms().
+int64_t blanks_check(int64_t now_ms);
 // No more are made, and those that are ready are ended. For the end of the launcher.
 void blanks_stop(void);
 

@@ -5,6 +5,7 @@
 // the directory of layers and nowhere else.
 
 #include "jobs.h"
+#include "plan.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -104,12 +106,15 @@ static const char *furnish_inside(const struct maker_context *context, const str
     return failed ? failed : enter_root();
 }
 
-void furnish_blank(const struct maker_context *context, const struct job *job, int pidfd, struct job_result *result) {
+void furnish_blank(const struct maker_context *context, const struct job *job, int pidfd, int channel, struct job_result *result) {
     if (cgroup_limit(context->cgroups, job->name, &job->limits)) return job_failed(result, "cgroup", "limits", errno);
     if (setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS)) return job_failed(result, "mount", "namespaces", errno);
     const char *failed = furnish_inside(context, job);
     int error = errno;
     // A maker that cannot come back is of no use to anybody.
     if (setns(context->home_fd, CLONE_NEWNS | CLONE_NEWUTS)) _exit(EXIT_FAILURE);
-    if (failed) job_failed(result, "mount", failed, error);
+    if (failed) return job_failed(result, "mount", failed, error);
+    // The blank has its program already: said from here, it starts a process switch sooner.
+    char go = BLANK_GO;
+    if (send(channel, &go, 1, MSG_NOSIGNAL) != 1) job_failed(result, "init", "go", errno);
 }

@@ -1,8 +1,8 @@
 // What the launcher asks of its makers, and hears back: one datagram each way over a SOCK_SEQPACKET pair, one job at a time.
 //
 //   JOB_MAKE     a blank of that name           → pidfd, channel, stdin, stdout, stderr, mount namespace (SCM_RIGHTS)
-//   JOB_FURNISH  pidfd with it (SCM_RIGHTS)     → the blank stands in its image's root, its limits are set
-//   JOB_REMOVE   mount namespace with it        → mounts and cgroups are gone
+//   JOB_FURNISH  with its pidfd and its channel → the blank stands in its image's root, its limits are set, it has been told to go
+//   JOB_REMOVE   with its mount namespace       → mounts and cgroups are gone
 //
 // A maker is the launcher's child and trusted as the launcher is. It dies with the launcher, and holds nothing between two jobs.
 
@@ -17,6 +17,7 @@ enum job_kind { JOB_MAKE = 1, JOB_FURNISH = 2, JOB_REMOVE = 3 };
 enum {
     MAX_LAYER_BYTES = 128 * 1024, // Of all paths: a datagram has to hold them.
     BLANK_DESCRIPTORS = 6,
+    JOB_DESCRIPTORS = 2, // That may go with a job.
     STAGE_BYTES = 16,
     JOB_TEXT_BYTES = 240,
 };
@@ -56,6 +57,6 @@ _Noreturn void maker_run(int socket, const struct maker_context *context);
 // the launcher's to remove.
 void make_blank(const struct maker_context *context, const struct job *job, struct job_result *result,
                 int descriptors[BLANK_DESCRIPTORS]);
-void furnish_blank(const struct maker_context *context, const struct job *job, int pidfd, struct job_result *result);
+void furnish_blank(const struct maker_context *context, const struct job *job, int pidfd, int channel, struct job_result *result);
 
 void job_failed(struct job_result *result, const char *stage, const char *what, int error);

@@ -11,7 +11,7 @@ import { removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
 import { overlaySnapshot } from "../snapshot/overlay.ts";
 import type { Guard, Sandbox, SandboxDriver, SandboxSpec } from "../task/sandbox.ts";
-import { ask } from "./frames.ts";
+import { ask, FrameConnections } from "./frames.ts";
 import { LauncherProcess } from "./launcher-process.ts";
 import { LauncherSandbox } from "./launcher-sandbox.ts";
 import { policyText } from "./policy.ts";
@@ -51,8 +51,16 @@ export interface LauncherDriverOptions {
   readonly log: Log;
 }
 
+/** Where the launcher of this directory listens. */
+export const launcherSocketOf = (stateDir: string): string => join(stateDir, "launcher.sock");
+
+/** Rejects if no launcher listens there. */
+export async function launcherStatus(socketPath: string): Promise<LauncherStatus> {
+  return decodeStatus(await ask(socketPath, encodeFrame(FRAME.STATUS), FRAME.STATUS_IS));
+}
+
 export async function createLauncherDriver(options: LauncherDriverOptions): Promise<SandboxDriver> {
-  const socketPath = options.socketPath ?? join(options.stateDir, "launcher.sock");
+  const socketPath = options.socketPath ?? launcherSocketOf(options.stateDir);
   const policy = join(options.stateDir, "launcher.policy");
   await mkdir(options.stateDir, { recursive: true, mode: 0o700 });
   await mkdir(options.layersDir, { recursive: true, mode: 0o700 });
@@ -60,15 +68,15 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
   const argv = options.socketPath === undefined ? launcherArguments(options, socketPath, policy) : undefined;
   const launcher = new LauncherProcess({ socketPath, argv, log: options.log });
   await launcher.start();
-  const status = async () => decodeStatus(await ask(socketPath, encodeFrame(FRAME.STATUS), FRAME.STATUS_IS));
-  await refuseOtherVersion(status);
+  refuseOtherVersion(await launcherStatus(socketPath));
+  const connections = new FrameConnections(socketPath);
 
   async function open(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox> {
     signal.throwIfAborted();
     const run = runFrame(spec);
     await available(launcher);
     signal.throwIfAborted();
-    const sandbox = new LauncherSandbox(socketPath, run);
+    const sandbox = new LauncherSandbox(connections, run);
     guard?.((ms) => sandbox.extend(ms));
     // What cannot be removed now is found by the launcher's next start.
     const abort = () => void sandbox.close().catch(() => {});
@@ -89,13 +97,14 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
     name: "launcher",
     open,
     async blanks() {
-      const { blanks, blankNames } = await status();
+      const { blanks, blankNames } = await launcherStatus(socketPath);
       return { ready: blanks, cgroups: blankNames };
     },
     async removeLeftovers() {
       return decodeStrings(await ask(socketPath, encodeFrame(FRAME.RESET), FRAME.RESET_DONE));
     },
     async close() {
+      connections.close();
       if (await launcher.stop()) await removeCgroup(options.layout, `/${options.cgroupParent}`);
     },
   };
@@ -135,8 +144,7 @@ async function available(launcher: LauncherProcess): Promise<void> {
   await Promise.race([launcher.ready, overdue]).finally(() => patience.abort());
 }
 
-async function refuseOtherVersion(status: () => Promise<LauncherStatus>): Promise<void> {
-  const { protocolVersion } = await status();
+function refuseOtherVersion({ protocolVersion }: LauncherStatus): void {
   if (protocolVersion === PROTOCOL_VERSION) return;
   throw new MayflyError("host_unavailable", `the launcher speaks version ${protocolVersion}, not ${PROTOCOL_VERSION}`);
 }

@@ -76,7 +76,7 @@ export class LauncherProcess {
 
   /** Whether somebody listens; then the connection is kept as the watch. */
   async #connect(): Promise<boolean> {
-    const watch = new FrameConnection(this.#options.socketPath, () => {});
+    const watch = new FrameConnection(this.#options.socketPath);
     try {
       await watch.connected();
     } catch {
@@ -116,20 +116,28 @@ export class LauncherProcess {
     return promise;
   }
 
-  /** Waits for the watch to close, and begins anew. */
+  /** When the watch closes, the launcher is lost and another is started. */
   #keep(): void {
+    const watch = this.#watch;
+    if (!watch) return;
     const sinceMs = performance.now();
-    void this.#watch?.closed.then(async () => {
-      this.#isUp = false;
-      if (this.#stopped) return;
-      this.#ready = Promise.withResolvers();
-      this.#ready.promise.catch(() => {});
-      this.#options.log.error("launcher.lost", { afterMs: Math.round(performance.now() - sinceMs) });
-      if (performance.now() - sinceMs > HEALTHY_MS) this.#restartMs = RESTART_MS.first;
-      if (this.#child) await ended(this.#child);
-      this.#child = undefined;
-      await this.#startAgain();
-    });
+    watch.onClose = () => {
+      if (this.#watch === watch) void this.#onLost(performance.now() - sinceMs);
+    };
+    if (!watch.isOpen) watch.onClose(); // It was lost before anybody listened.
+  }
+
+  async #onLost(afterMs: number): Promise<void> {
+    this.#watch = undefined;
+    this.#isUp = false;
+    if (this.#stopped) return;
+    this.#ready = Promise.withResolvers();
+    this.#ready.promise.catch(() => {});
+    this.#options.log.error("launcher.lost", { afterMs: Math.round(afterMs) });
+    if (afterMs > HEALTHY_MS) this.#restartMs = RESTART_MS.first;
+    if (this.#child) await ended(this.#child);
+    this.#child = undefined;
+    await this.#startAgain();
   }
 
   async #startAgain(): Promise<void> {

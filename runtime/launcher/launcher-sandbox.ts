@@ -2,9 +2,9 @@
 
 import { constants } from "node:os";
 import { MayflyError } from "../../core/errors.ts";
-import type { ProcessEnd, Sandbox, SandboxEnd, Signal, TerminalSize } from "../task/sandbox.ts";
+import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd, TerminalSize } from "../task/sandbox.ts";
 import { signalName } from "../task/signal-name.ts";
-import { FrameConnection } from "./frames.ts";
+import type { FrameConnection, FrameConnections } from "./frames.ts";
 import { InputStream, OutputStream } from "./launcher-streams.ts";
 import {
   decodeExited,
@@ -28,6 +28,7 @@ export class LauncherSandbox implements Sandbox {
   readonly ended: Promise<SandboxEnd>;
   /** Resolves when the program has been started or has ended; rejects with why it was not. */
   readonly opened: Promise<void>;
+  readonly #connections: FrameConnections;
   readonly #connection: FrameConnection;
   readonly #opened = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<SandboxEnd>();
@@ -35,9 +36,11 @@ export class LauncherSandbox implements Sandbox {
   #started: { startMs: number } | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(socketPath: string, run: Buffer) {
-    this.#connection = new FrameConnection(socketPath, (frame) => this.#on(frame));
-    const send = (frame: Buffer) => this.#connection.send(frame);
+  constructor(connections: FrameConnections, run: Buffer) {
+    this.#connections = connections;
+    this.#connection = connections.take();
+    this.#connection.onFrame = (frame) => this.#on(frame);
+    const send = (frame: Buffer) => this.#send(frame);
     this.stdin = new InputStream(send);
     this.stdout = new OutputStream(1, send);
     this.stderr = new OutputStream(2, send);
@@ -45,7 +48,7 @@ export class LauncherSandbox implements Sandbox {
     this.ended = this.#ended.promise;
     // Whoever awaits them is told; nobody has to.
     for (const promise of [this.opened, this.ended]) promise.catch(() => {});
-    void this.#connection.closed.then(() => this.#onClosed());
+    this.#connection.onClose = () => this.#onClosed();
     send(run);
   }
 
@@ -58,24 +61,29 @@ export class LauncherSandbox implements Sandbox {
   }
 
   extend(ms: number): void {
-    this.#connection.send(encodeU64(FRAME.DEADLINE, Math.max(0, Math.floor(ms))));
+    this.#send(encodeU64(FRAME.DEADLINE, Math.max(0, Math.floor(ms))));
   }
 
-  signal(signal: Signal): void {
-    this.#connection.send(encodeU32(FRAME.SIGNAL, constants.signals[signal]));
+  signal(signal: ProgramSignal): void {
+    this.#send(encodeU32(FRAME.SIGNAL, constants.signals[signal]));
   }
 
   resize({ rows, columns }: TerminalSize): void {
-    this.#connection.send(encodeResize(rows, columns));
+    this.#send(encodeResize(rows, columns));
   }
 
   kill(): void {
-    this.#connection.send(encodeFrame(FRAME.KILL));
+    this.#send(encodeFrame(FRAME.KILL));
   }
 
   close(): Promise<void> {
     this.#closing ??= this.#release();
     return this.#closing;
+  }
+
+  /** Nothing may follow RELEASE: the connection may be another sandbox's by then. */
+  #send(frame: Buffer): void {
+    if (!this.#closing) this.#connection.send(frame);
   }
 
   #on({ type, stream, payload }: Frame): void {
@@ -114,6 +122,10 @@ export class LauncherSandbox implements Sandbox {
   #onClosed(): void {
     this.#fail(new MayflyError("host_unavailable", "the launcher was lost", { details: { stage: "launcher" } }));
     this.#released.resolve("");
+    this.#endStreams();
+  }
+
+  #endStreams(): void {
     this.stdin.destroy();
     this.stdout.destroy();
     this.stderr.destroy();
@@ -124,8 +136,11 @@ export class LauncherSandbox implements Sandbox {
     const overdue = setTimeout(() => this.#released.resolve("it does not come to an end"), RELEASE_MS);
     const why = await this.#released.promise;
     clearTimeout(overdue);
-    this.#connection.destroy();
-    await this.#connection.closed;
+    // Nothing more is heard of it. If the end was heard before, this changes nothing.
+    this.#fail(new MayflyError("host_unavailable", "the sandbox was closed", { details: { stage: "closed" } }));
+    this.#endStreams();
+    if (why) this.#connection.destroy();
+    else this.#connections.give(this.#connection);
     if (why) throw new MayflyError("host_unavailable", `a sandbox could not be removed: ${why}`);
   }
 }

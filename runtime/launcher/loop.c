@@ -67,6 +67,8 @@ void loop_run(int64_t (*tick)(int64_t), bool (*done)(void)) {
     while (!done()) {
         int64_t wait = tick(now_ms()) - now_ms();
         int count = epoll_wait(epoll_fd, events, EVENTS, wait < 0 ? 0 : wait > INT32_MAX ? INT32_MAX : (int)wait);
+        // Before anything is heard: a deadline that has passed is not put off by a word that lay waiting while the machine slept.
+        tick(now_ms());
         for (int i = 0; i < count; i++) {
             struct source *source = events[i].data.ptr;
             if (source->fd >= 0) source->ready(source, events[i].events);

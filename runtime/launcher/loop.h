@@ -19,6 +19,6 @@ void loop_remove(struct source *source);
 // Frees MEMORY once no event that has been fetched can refer to it.
 void loop_free(void *memory);
 
-// Serves until DONE says so. TICK is called after every round of events, and answers when it wants to be called again at the
-// latest, on now_ms().
+// Serves until DONE says so. TICK is called before and after every round of events, and answers when it wants to be called again
+// at the latest, on now_ms().
 void loop_run(int64_t (*tick)(int64_t now_ms), bool (*done)(void));

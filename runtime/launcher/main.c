@@ -257,8 +257,8 @@ static int64_t tick(int64_t now) {
         makers_tick();
         if (!stop_by_ms) connections_tick(), blanks_tick();
     }
-    int64_t deadline = sandboxes_check(now);
-    return deadline < next_ms ? deadline : next_ms;
+    int64_t deadline = sandboxes_check(now), refill = blanks_check(now), next = deadline < refill ? deadline : refill;
+    return next < next_ms ? next : next_ms;
 }
 
 static bool is_over(void) {

@@ -30,11 +30,11 @@ static void remove_blank(const struct maker_context *context, const struct job *
     }
 }
 
-// The job, and the one descriptor that may come with it. False when the launcher is gone.
-static bool receive_job(int socket, struct job *job, size_t room, int *descriptor) {
+// The job, and the descriptors that come with it; -1 for those that do not. False when the launcher is gone.
+static bool receive_job(int socket, struct job *job, size_t room, int descriptors[JOB_DESCRIPTORS]) {
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(JOB_DESCRIPTORS * sizeof(int))];
     } control;
     struct iovec bytes = {.iov_base = job, .iov_len = room};
     struct msghdr letter = {.msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
@@ -42,8 +42,8 @@ static bool receive_job(int socket, struct job *job, size_t room, int *descripto
     while ((got = recvmsg(socket, &letter, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {}
     if (got < (ssize_t)sizeof *job) return false;
     struct cmsghdr *header = CMSG_FIRSTHDR(&letter);
-    *descriptor = -1;
-    if (header && header->cmsg_type == SCM_RIGHTS) memcpy(descriptor, CMSG_DATA(header), sizeof *descriptor);
+    memset(descriptors, -1, JOB_DESCRIPTORS * sizeof *descriptors);
+    if (header && header->cmsg_type == SCM_RIGHTS) memcpy(descriptors, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
     return true;
 }
 
@@ -63,7 +63,14 @@ static void send_result(int socket, const struct job_result *result, const int d
     if (sendmsg(socket, &letter, MSG_NOSIGNAL) < 0) _exit(EXIT_FAILURE);
 }
 
-static void do_job(const struct maker_context *context, int socket, const struct job *job, int descriptor) {
+static void close_descriptors(int descriptors[JOB_DESCRIPTORS]) {
+    for (int i = 0; i < JOB_DESCRIPTORS; i++) {
+        if (descriptors[i] >= 0) close(descriptors[i]);
+        descriptors[i] = -1;
+    }
+}
+
+static void do_job(const struct maker_context *context, int socket, const struct job *job, int descriptors[JOB_DESCRIPTORS]) {
     struct job_result result = {0};
     int made[BLANK_DESCRIPTORS];
     bool is_made = false;
@@ -71,13 +78,13 @@ static void do_job(const struct maker_context *context, int socket, const struct
         make_blank(context, job, &result, made);
         is_made = !result.failed;
     } else if (job->kind == JOB_FURNISH) {
-        furnish_blank(context, job, descriptor, &result);
+        furnish_blank(context, job, descriptors[0], descriptors[1], &result);
     } else {
         // The last to hold the mount namespace: closing it unmounts everything in it, here and not in the launcher.
-        if (descriptor >= 0) close(descriptor), descriptor = -1;
+        close_descriptors(descriptors);
         remove_blank(context, job, &result);
     }
-    if (descriptor >= 0) close(descriptor);
+    close_descriptors(descriptors);
     send_result(socket, &result, is_made ? made : NULL);
     for (int i = 0; is_made && i < BLANK_DESCRIPTORS; i++) close(made[i]);
 }
@@ -88,6 +95,6 @@ _Noreturn void maker_run(int socket, const struct maker_context *context) {
     prctl(PR_SET_NAME, "mayfly-maker");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (!job || cgroup_join_devices(context->cgroups)) _exit(EXIT_FAILURE);
-    for (int descriptor; receive_job(socket, job, room, &descriptor);) do_job(context, socket, job, descriptor);
+    for (int descriptors[JOB_DESCRIPTORS]; receive_job(socket, job, room, descriptors);) do_job(context, socket, job, descriptors);
     _exit(EXIT_SUCCESS);
 }

@@ -48,8 +48,15 @@ static struct task *pop(struct queue *queue) {
     return task;
 }
 
+static void close_descriptors(struct task *task) {
+    for (int i = 0; i < JOB_DESCRIPTORS; i++) {
+        if (task->descriptors[i] >= 0) close(task->descriptors[i]);
+        task->descriptors[i] = -1;
+    }
+}
+
 void task_free(struct task *task) {
-    if (task->descriptor >= 0) close(task->descriptor);
+    close_descriptors(task);
     free(task->job);
     free(task);
 }
@@ -62,14 +69,17 @@ static void finish(struct task *task, const struct job_result *result, int descr
 static bool send_task(struct maker *maker, const struct task *task) {
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+        char bytes[CMSG_SPACE(JOB_DESCRIPTORS * sizeof(int))];
+    } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    unsigned count = 0;
+    while (count < JOB_DESCRIPTORS && task->descriptors[count] >= 0) count++;
     struct iovec bytes = {.iov_base = task->job, .iov_len = task->bytes};
     struct msghdr letter = {.msg_iov = &bytes, .msg_iovlen = 1};
-    if (task->descriptor >= 0) {
-        memcpy(CMSG_DATA(&control.header), &task->descriptor, sizeof(int));
+    if (count > 0) {
+        control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(&control.header), task->descriptors, count * sizeof(int));
         letter.msg_control = &control;
-        letter.msg_controllen = sizeof control;
+        letter.msg_controllen = CMSG_SPACE(count * sizeof(int));
     }
     return sendmsg(maker->source.fd, &letter, MSG_NOSIGNAL) == (ssize_t)task->bytes;
 }
@@ -89,13 +99,9 @@ static void dispatch(void) {
         if (!task) return;
         maker->task = task;
         at_patient_work += !task->urgent;
-        if (!send_task(maker, task)) {
-            lose(maker);
-        } else if (task->descriptor >= 0) {
-            // The maker's copy is the one that counts from here on: ours must not be the last of a mount namespace.
-            close(task->descriptor);
-            task->descriptor = -1;
-        }
+        // The maker's copies are those that count from here on: ours must not be the last of a mount namespace.
+        if (send_task(maker, task)) close_descriptors(task);
+        else lose(maker);
     }
 }
 
@@ -105,7 +111,7 @@ struct task *task_new(enum job_kind kind, const char *name, size_t layer_bytes) 
     if (!task || !job) return free(task), free(job), NULL;
     job->kind = kind;
     snprintf(job->name, sizeof job->name, "%s", name);
-    *task = (struct task){.job = job, .bytes = sizeof *job + layer_bytes, .descriptor = -1};
+    *task = (struct task){.job = job, .bytes = sizeof *job + layer_bytes, .descriptors = {-1, -1}};
     return task;
 }
 

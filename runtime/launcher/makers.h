@@ -9,7 +9,7 @@ enum { MAKERS = 4, MAKERS_KEPT = 2 };
 struct task {
     struct job *job; // Owned; freed after DONE.
     size_t bytes;
-    int descriptor;  // Goes with the job, or -1. Owned.
+    int descriptors[JOB_DESCRIPTORS]; // Go with the job; -1 for none. Owned.
     bool urgent;
     // DESCRIPTORS are those of a blank, or all -1; they are the callee's. Called once, also for a job whose maker is lost.
     void (*done)(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]);

@@ -29,10 +29,10 @@ struct plan {
     struct sock_filter filter[]; // The compiled seccomp program.
 };
 
-// maker → blank: it is in its cgroup now.
+// maker → blank, twice: it is in its cgroup; and, once it has its program, it stands in its image's root.
 enum { BLANK_GO = 'g' };
 
-// launcher → blank: the program, once the blank stands in its image's root. Followed by the strings of frame.h's
+// launcher → blank: the program, before the image. Followed by the strings of frame.h's
 // run_request.program: user, workdir, arguments, environment.
 struct blank_program {
     uint32_t bytes; // Of the strings.

@@ -1,4 +1,4 @@
-// What a worker and the launcher tell each other: frames over a Unix stream socket, one connection a sandbox.
+// What a worker and the launcher tell each other: frames over a Unix stream socket, one connection a sandbox at a time.
 //
 //   worker (Node) ◀── frames ──▶ mayfly-launcher ◀── datagrams (jobs.h) ──▶ makers
 //                                       │ pipes, pidfd, struct report (init/report.h)
@@ -21,10 +21,11 @@
 //           ◀──────────────── OUTPUT… END           stream 1 and 2, each to its end
 //           ◀──────────────── EXITED                PID 1 is gone, the cgroup has been read
 //   RELEASE ────────────────▶
-//           ◀──────────────── RELEASED              cgroup, mounts and namespaces are gone; the last frame
+//           ◀──────────────── RELEASED              cgroup, mounts and namespaces are gone
+//   PREPARE or RUN, and so on: the connection may be used for another sandbox
 //
 //   At any time: DEADLINE, KILL. While the program runs: SIGNAL, RESIZE. FAILED takes the place of PREPARED, STARTED or
-//   EXITED; only RELEASE is of use after it. STATUS and RESET are asked on connections without a sandbox.
+//   EXITED; only RELEASE is of use after it, and nothing between RELEASE and RELEASED. STATUS and RESET are asked on connections without a sandbox.
 //
 // Output and input are bounded by credit, not by the socket: a frame is only sent when its receiver has said that there is
 // room, so that a stream nobody reads holds up neither the other nor the control frames. All integers are little-endian. A frame
@@ -97,7 +98,7 @@ struct run_header {
 
 struct started {
     uint64_t furnish_us; // From the RUN frame to a blank that has its image.
-    uint64_t start_us;   // From there to the program's exec.
+    uint64_t start_us;   // From there to the program's exec, as the blank has it.
     uint32_t was_blank;  // 1 if a blank was ready.
     uint32_t zero;
 };

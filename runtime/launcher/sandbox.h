@@ -1,8 +1,8 @@
 // One sandbox, from a worker's first frame to its removal: what may come when, and who is told what.
 //
-//   NEW ─PREPARE/RUN─▶ WAITING ─a blank─▶ READY ─RUN─▶ FURNISHING ─image─▶ STARTING ─report─▶ RUNNING
-//                                                                                                │
-//    every state ──deadline, KILL, connection closed──▶ killed ──▶ PID 1 is gone ──▶ ENDED ◀─────┘
+//   NEW ─PREPARE/RUN─▶ WAITING ─a blank─▶ READY ─RUN─▶ STARTING ─report─▶ RUNNING
+//                                                                            │
+//    every state ──deadline, KILL, connection closed──▶ killed ──▶ ENDED ◀───┘ PID 1 is gone
 //
 // One idea: whatever the worker does, or fails to do, the sandbox ends; and whatever its PID 1 says, the kernel's word counts.
 
@@ -11,7 +11,7 @@
 #include "connection.h"
 #include "streams.h"
 
-enum sandbox_state { NEW, WAITING, READY, FURNISHING, STARTING, RUNNING, ENDED };
+enum sandbox_state { NEW, WAITING, READY, STARTING, RUNNING, ENDED };
 
 struct sandbox {
     enum sandbox_state state;
@@ -24,7 +24,7 @@ struct sandbox {
     uint8_t *request;              // A copy of the RUN frame's payload until it has been handed to the blank.
     uint32_t request_bytes;
     size_t program_sent;
-    int64_t deadline_ms, asked_us, furnished_us;
+    int64_t deadline_ms, asked_us;
     uint32_t last_report;          // Reports come once each, in order.
     int exit_report;               // Wait status that PID 1 has reported, or -1.
     bool was_ready, at_maker, killed, told, released, removing, removed, is_reset;
@@ -40,6 +40,14 @@ void sandbox_on_drained(struct connection *connection);
 void sandbox_on_blank(struct sandbox *sandbox, struct blank *blank);
 void sandbox_on_failure(struct sandbox *sandbox, const char *stage, const char *text);
 void sandbox_on_gone(struct sandbox *sandbox);
+
+// Of start.c.
+void sandbox_tell(struct sandbox *sandbox, enum frame_type type, const void *payload, size_t length);
+// FAILED, unless it has been told already how it ended.
+void sandbox_tell_failed(struct sandbox *sandbox, const char *stage, const char *text);
+void sandbox_kill(struct sandbox *sandbox);
+// Once nothing of it runs and no maker is at it.
+void sandbox_remove_when_over(struct sandbox *sandbox);
 
 // Kills those whose deadline has passed. When the next one does, on now_ms().
 int64_t sandboxes_check(int64_t now_ms);

@@ -164,9 +164,12 @@ static void open_stream(struct streams *streams, int index, int fd) {
     else watch_output(stream);
 }
 
-void streams_open(struct streams *streams, int fds[STREAMS]) {
+void streams_open(struct streams *streams, int fds[STREAMS], bool terminal) {
+    streams->terminal = terminal;
     for (int i = 0; i < STREAMS; i++) {
-        open_stream(streams, i, fds[i]);
+        // In place of these two pipes, which the init closes, the terminal is still to come.
+        if (terminal && i != STDERR) close(fds[i]);
+        else open_stream(streams, i, fds[i]);
         fds[i] = -1;
     }
     settle_input(streams);
@@ -174,9 +177,6 @@ void streams_open(struct streams *streams, int fds[STREAMS]) {
 
 void streams_use_terminal(struct streams *streams, int master) {
     int writer = fcntl(master, F_DUPFD_CLOEXEC, 0);
-    close_stream(&streams->of[STDIN]);
-    close_stream(&streams->of[STDOUT]);
-    streams->terminal = true;
     open_stream(streams, STDOUT, master);
     if (writer >= 0) open_stream(streams, STDIN, writer);
     settle_input(streams);

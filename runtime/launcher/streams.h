@@ -30,9 +30,9 @@ struct streams {
 };
 
 void streams_init(struct streams *streams, struct connection *connection);
-// From here on bytes flow. FDS are the launcher's ends, taken over.
-void streams_open(struct streams *streams, int fds[STREAMS]);
-// The program's stdin and stdout are this terminal instead. Takes MASTER over.
+// From here on bytes flow. FDS are the launcher's ends, taken over. With a TERMINAL to come, only stderr is a pipe.
+void streams_open(struct streams *streams, int fds[STREAMS], bool terminal);
+// The program's stdin and stdout. Takes MASTER over.
 void streams_use_terminal(struct streams *streams, int master);
 // NULL, or what is wrong with the frame.
 const char *streams_on_input(struct streams *streams, const struct frame *frame);

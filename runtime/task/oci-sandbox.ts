@@ -8,7 +8,7 @@ import { monotonicMs } from "../../core/clock.ts";
 import { MayflyError } from "../../core/errors.ts";
 import { readUsage, removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
-import type { ProcessEnd, Sandbox, SandboxEnd, Signal, TerminalSize } from "./sandbox.ts";
+import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd, TerminalSize } from "./sandbox.ts";
 import { type ShimEvent, ShimProcess } from "./shim-process.ts";
 
 /** How long a shim may take to end and remove its container before it is killed; `runc delete` itself takes 10 ms. */
@@ -61,7 +61,7 @@ export class OciSandbox implements Sandbox {
     this.#shim.tell(`deadline ${Math.max(0, Math.floor(ms))}`);
   }
 
-  signal(signal: Signal): void {
+  signal(signal: ProgramSignal): void {
     this.#shim.tell(`signal ${constants.signals[signal]}`);
   }
 

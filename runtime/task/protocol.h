@@ -11,9 +11,9 @@
 // Control, worker → shim                      Control, shim → worker
 //   deadline MS   alive for MS more              created            the container exists, nothing of the image has run
 //   signal N      to the program                 started            the program has been executed
-//   kill          SIGKILL to everything          exited code N      it ended by itself
-//   release       facts are read: remove it      exited signal N    it was killed by signal N
-//                                                failed STAGE TEXT  it could not be made or started
+//   resize R C    of its terminal, if it has one exited code N      it ended by itself
+//   kill          SIGKILL to everything          exited signal N    it was killed by signal N
+//   release       facts are read: remove it      failed STAGE TEXT  it could not be made or started
 //                                                released           container and mounts are gone; the last line
 //
 // The order of the shim's lines is created, started, exited, released; `failed` takes the place of created, started or

@@ -58,9 +58,6 @@ export interface Usage {
   readonly oomKills: number;
 }
 
-/** What may be sent to a program from outside. */
-export type Signal = "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2" | "SIGWINCH";
-
 /** How the program ended, as wait(2) has it. */
 export type ProcessEnd =
   | { readonly kind: "exited"; readonly exitCode: number }
@@ -71,6 +68,9 @@ export interface SandboxEnd {
   /** Undefined if the counters could not be read; never made up. */
   readonly usage: Usage | undefined;
 }
+
+/** What the program may be sent while it goes on; SIGKILL is `kill`. */
+export type ProgramSignal = "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM" | "SIGUSR1" | "SIGUSR2" | "SIGWINCH";
 
 export interface Sandbox {
   readonly stdin: Writable;
@@ -89,8 +89,8 @@ export interface Sandbox {
   /** The sandbox lives for `ms` more from now, instead of what was set before. */
   extend(ms: number): void;
   /** To the program alone; its children get what it passes on. */
-  signal(signal: Signal): void;
-  /** Of a sandbox with a terminal; the program hears of it by SIGWINCH. Without one, nothing happens. */
+  signal(signal: ProgramSignal): void;
+  /** The terminal's new size, of which the kernel tells the program by SIGWINCH. Does nothing without a terminal. */
   resize(size: TerminalSize): void;
   /** SIGKILL to every process of the sandbox, at once. */
   kill(): void;

@@ -35,6 +35,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@ enum {
     MAX_LAYERS = 500,       // overlayfs' own limit
     OPTIONS_BYTES = 4096,   // mount(2) takes one page of options
     SPLICE_BYTES = 1 << 20,
+    COPY_BYTES = 16 * 1024, // of what a terminal says at a time; it has no more
     REMOVE_MS = 10000,      // a delete takes 10 ms; what hangs this long is left to the worker's next start
     LINE_BYTES = 128,       // the longest line the worker sends is far shorter
     EXIT_USAGE = 64,
@@ -134,10 +136,14 @@ static void mount_root(const char *init, const char *mountpoint, const char *siz
 
 // ---- Bytes: three relays between the worker's sockets and the program's pipes -----------------------------------------
 
-// splice(2) moves pages without copying them here, and a full end stops the other: that is all the backpressure there is.
+// splice(2) moves pages without copying them here, and a full end stops the other: that is all the backpressure there is. It
+// needs a pipe at one end, so what goes to and from a terminal is copied.
 struct relay {
     int from, to;
     bool wait_to; // what the next step waits for: room in `to`, else bytes in `from`
+    bool copies;
+    size_t used, sent; // of the buffer of one that copies
+    char buffer[COPY_BYTES];
 };
 
 static struct relay relays[3];
@@ -148,7 +154,26 @@ static void close_relay(struct relay *relay) {
     relay->from = relay->to = -1;
 }
 
+// One read or one write. Like splice(2): what was moved, 0 at the end, -1 and EAGAIN when the other side has to be waited for.
+static ssize_t copy_step(struct relay *relay) {
+    if (relay->sent == relay->used) {
+        ssize_t got = read(relay->from, relay->buffer, sizeof relay->buffer);
+        if (got <= 0) return got;
+        relay->used = (size_t)got, relay->sent = 0;
+    }
+    ssize_t put = write(relay->to, relay->buffer + relay->sent, relay->used - relay->sent);
+    if (put > 0) relay->sent += (size_t)put;
+    return put;
+}
+
+static void step_copying_relay(struct relay *relay) {
+    ssize_t moved = copy_step(relay);
+    if (moved == 0 || (moved < 0 && errno != EAGAIN && errno != EINTR)) return close_relay(relay);
+    relay->wait_to = relay->sent < relay->used;
+}
+
 static void step_relay(struct relay *relay) {
+    if (relay->copies) return step_copying_relay(relay);
     ssize_t moved = splice(relay->from, NULL, relay->to, NULL, SPLICE_BYTES, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     if (moved > 0) {
         relay->wait_to = false;
@@ -175,6 +200,24 @@ static int make_stream(int fd, uid_t owner) {
     set_nonblocking(socket);
     relays[fd] = fd == STDIN_FILENO ? (struct relay){.from = socket, .to = ours} : (struct relay){.from = ours, .to = socket};
     return theirs;
+}
+
+static int terminal = -1; // the master of the program's pseudo-terminal, if it has one
+
+// In place of the program's stdin and stdout pipes. A terminal that nobody holds any more answers EIO, which closes the relay.
+static void use_terminal(int master) {
+    int writer = fcntl(master, F_DUPFD_CLOEXEC, 10), reader = fcntl(master, F_DUPFD_CLOEXEC, 10);
+    terminal = master;
+    set_nonblocking(master);
+    close(relays[STDIN_FILENO].to);
+    close(relays[STDOUT_FILENO].from);
+    relays[STDIN_FILENO].to = writer, relays[STDIN_FILENO].copies = true;
+    relays[STDOUT_FILENO].from = reader, relays[STDOUT_FILENO].copies = true;
+}
+
+static void resize_terminal(unsigned short rows, unsigned short columns) {
+    struct winsize size = {.ws_row = rows, .ws_col = columns};
+    if (terminal >= 0) ioctl(terminal, TIOCSWINSZ, &size);
 }
 
 // ---- The OCI runtime --------------------------------------------------------------------------------------------------
@@ -318,30 +361,56 @@ static void reap(void) {
 
 // ---- What is heard ----------------------------------------------------------------------------------------------------
 
+static ssize_t receive_report(struct report *message, int *descriptor) {
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec bytes = {.iov_base = message, .iov_len = sizeof *message};
+    struct msghdr letter = {.msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(report_read, &letter, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&letter) : NULL;
+    *descriptor = -1;
+    if (header && header->cmsg_len == CMSG_LEN(sizeof(int))) memcpy(descriptor, CMSG_DATA(header), sizeof(int));
+    return got;
+}
+
+static void on_report(const struct report *message, int *descriptor) {
+    int error = (int)(message->value & 0xff);
+    switch (message->kind) {
+    case REPORT_TERMINAL:
+        if (*descriptor >= 0 && terminal < 0) use_terminal(*descriptor), *descriptor = -1;
+        break;
+    case REPORT_STARTED: tell("started"); break;
+    case REPORT_EXITED:
+        box.has_report = true;
+        box.report_status = (int)(message->value & 0xff7f); // No core flag: exit status and signal alone.
+        break;
+    case REPORT_NO_EXEC: break; // The init's own exit code is 127 or 126, as a shell's.
+    case REPORT_NO_USER: tell_failed("user", "the image has no such user or group"); break;
+    case REPORT_NO_WORKDIR: tell_failed("workdir", strerror(error)); break;
+    default: tell_failed("init", strerror(error));
+    }
+}
+
 static void read_reports(void) {
     static uint32_t last;
     struct report message;
-    while (report_read >= 0 && read(report_read, &message, sizeof message) == sizeof message) {
-        if (message.kind <= last || message.kind > REPORT_LAST) continue; // Each once, in order.
-        last = message.kind;
-        int error = (int)(message.value & 0xff);
-        switch (message.kind) {
-        case REPORT_STARTED: tell("started"); break;
-        case REPORT_EXITED:
-            box.has_report = true;
-            box.report_status = (int)(message.value & 0xff7f); // No core flag: exit status and signal alone.
-            break;
-        case REPORT_NO_EXEC: break; // The init's own exit code is 127 or 126, as a shell's.
-        case REPORT_NO_USER: tell_failed("user", "the image has no such user or group"); break;
-        case REPORT_NO_WORKDIR: tell_failed("workdir", strerror(error)); break;
-        default: tell_failed("init", strerror(error));
+    for (int descriptor; report_read >= 0 && receive_report(&message, &descriptor) == sizeof message;) {
+        bool is_expected = message.kind > last && message.kind <= REPORT_LAST; // Each once, in order.
+        if (is_expected) {
+            last = message.kind;
+            on_report(&message, &descriptor);
         }
+        if (descriptor >= 0) close(descriptor);
     }
 }
 
 static void obey(const char *line) {
     long value = 0;
-    if (sscanf(line, "deadline %ld", &value) == 1) box.deadline_ms = now_ms() + value;
+    unsigned short rows, columns;
+    if (sscanf(line, "resize %hu %hu", &rows, &columns) == 2) resize_terminal(rows, columns);
+    else if (sscanf(line, "deadline %ld", &value) == 1) box.deadline_ms = now_ms() + value;
     else if (sscanf(line, "signal %ld", &value) == 1 && value > 0 && value < NSIG && box.init) kill(box.init, (int)value);
     else if (strcmp(line, "kill") == 0) kill_container();
     else if (strcmp(line, "release") == 0) box.unwanted = true;
@@ -449,7 +518,7 @@ int main(int argc, char *argv[]) {
     int signals = watch_children();
 
     int report[2];
-    if (signals < 0 || pipe2(report, O_CLOEXEC)) fail_setup("pipe");
+    if (signals < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report)) fail_setup("socketpair");
     report_read = report[0], report_write = report[1];
     set_nonblocking(report_read);
     for (int fd = 0; fd <= 2; fd++) container_stdio[fd] = make_stream(fd, owner);

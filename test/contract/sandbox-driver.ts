@@ -157,6 +157,15 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         expect({ stdout, stderr }).toEqual({ stdout: "a\nc\n", stderr: "b\n" });
       });
 
+      it("does not let a stream that nobody reads hold up the other, or the end of another run", async () => {
+        const sandbox = await under.open({ argv: ["sh", "-c", "yes & sleep 0.1; echo heard >&2; wait"] });
+        expect(await firstLine(sandbox.stderr)).toBe("heard\n");
+        expect((await under.sh("exit 4")).end.process).toEqual({ kind: "exited", exitCode: 4 });
+        sandbox.kill();
+        expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal: "SIGKILL" });
+        await sandbox.close();
+      });
+
       it("does not hang when the program never reads its stdin", async () => {
         const { end } = await under.run({ argv: ["true"], stdin: Buffer.alloc(4 * MIB) });
         expect(end.process).toEqual({ kind: "exited", exitCode: 0 });
@@ -168,6 +177,72 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         sandbox.stdin.end("\n");
         expect((await sandbox.ended).process.kind).toBe("exited");
         await sandbox.close();
+      });
+    });
+
+    describe("gives a program a terminal", () => {
+      const terminal = { rows: 31, columns: 97 };
+
+      it("of the size that was asked for, as its stdin, stdout and stderr, and its controlling terminal", async () => {
+        const script = "tty <&0; tty <&1; tty <&2; stty size; echo to the terminal > /dev/tty; ps -o tty | tail -1";
+        const { stdout, stderr } = await under.sh(script, { terminal });
+        expect(stdout.split("\r\n").slice(0, 5)).toEqual([
+          "/dev/pts/0",
+          "/dev/pts/0",
+          "/dev/pts/0",
+          "31 97",
+          "to the terminal",
+        ]);
+        expect(stderr).toBe("");
+      });
+
+      it("belongs to whoever the program runs as", async () => {
+        const { stdout } = await under.sh("stat -c %u /dev/pts/0; echo mine > /dev/pts/0", { terminal, user: "app" });
+        expect(stdout).toBe("1000\r\nmine\r\n");
+      });
+
+      it("takes input line by line, echoes it, and makes Ctrl-C a SIGINT and Ctrl-D an end of file", async () => {
+        const sandbox = await under.open({
+          argv: ["sh", "-c", "trap 'echo interrupted' INT; cat; echo over"],
+          terminal,
+        });
+        const screen = new Screen(sandbox.stdout);
+        sandbox.stdin.write("typed\r");
+        await screen.shows("typed\r\ntyped\r\n");
+        sandbox.stdin.write("\x03");
+        await screen.shows("interrupted\r\nover\r\n");
+        expect((await sandbox.ended).process).toEqual({ kind: "exited", exitCode: 0 });
+        await sandbox.close();
+
+        const second = await under.open({ argv: ["sh", "-c", "cat; echo over"], terminal });
+        const secondScreen = new Screen(second.stdout);
+        second.stdin.write("\x04");
+        await secondScreen.shows("over\r\n");
+        await second.ended;
+        await second.close();
+      });
+
+      it("tells it of another size", async () => {
+        const sandbox = await under.open({
+          argv: ["sh", "-c", "trap 'stty size' WINCH; echo ready; while :; do sleep 0.02; done"],
+          terminal,
+        });
+        const screen = new Screen(sandbox.stdout);
+        await screen.shows("ready");
+        sandbox.resize({ rows: 50, columns: 132 });
+        await screen.shows("50 132");
+        await sandbox.close();
+      });
+
+      it("and ends with it, also when a process in the background still holds the terminal", async () => {
+        const { end, stdout } = await under.sh("(trap '' HUP; sleep 300) & echo started; exit 3", { terminal });
+        expect(end.process).toEqual({ kind: "exited", exitCode: 3 });
+        expect(stdout).toBe("started\r\n");
+      });
+
+      it("which carries what it floods whole, at the pace of its reader", async () => {
+        const { stdout } = await under.sh("yes | head -c 400000", { terminal });
+        expect(stdout.length).toBe(600_000); // Each line end is two bytes on a terminal.
       });
     });
 
@@ -227,7 +302,7 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
           user: "",
           hostname: "h",
           limits: limits({}),
-          deadlineMs: 5,
+          deadlineMs: 40, // A busy machine may take a while to look at its first message.
         };
         const sandbox = await under.runtime.openSandbox(spec, AbortSignal.timeout(30_000), (extend) => extend(30_000));
         expect((await sandbox.ended).process).toEqual({ kind: "exited", exitCode: 6 });
@@ -248,6 +323,13 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         await Promise.all([sandbox.close(), sandbox.close()]);
         await sandbox.close();
         expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal: "SIGKILL" });
+      });
+
+      it.each(["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const)("passes %s on", async (signal) => {
+        const sandbox = await under.open({ argv: ["sleep", "300"] });
+        sandbox.signal(signal);
+        expect((await sandbox.ended).process).toEqual({ kind: "signaled", signal });
+        await sandbox.close();
       });
 
       it("is not held up by a program that stops PID 1's children or floods it with signals", async () => {
@@ -451,6 +533,42 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         ).toEqual(expected);
       });
 
+      it("inherits no process group, session, umask, blocked or ignored signal of the host's", async () => {
+        const script = "umask; grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; cut -d' ' -f5,6 /proc/self/stat";
+        const { stdout } = await under.run({ argv: ["sh", "-c", script] });
+        const [umask, blocked, ignored, , ids] = stdout.trim().split("\n");
+        expect(umask).toBe("0022");
+        expect(blocked).toMatch(/\t0+$/);
+        expect(ignored).toMatch(/\t0+$/);
+        expect(ids).toMatch(/^(\d+) \1$/); // Its own session, and the leader of it.
+      });
+
+      it("sets the limits of a process", async () => {
+        const { stdout } = await under.sh("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc; hostname");
+        expect(stdout).toBe("1024\n4096\n0\n0\nmayfly-test\n");
+      });
+
+      it("lets container root bind a low port in its own network", async () => {
+        const { stdout } = await under.sh(
+          "(sleep 0.3 | nc -l -p 80 &) ; sleep 0.1; echo hi | nc -w 1 127.0.0.1 80 && echo bound",
+        );
+        expect(stdout).toContain("bound");
+      });
+
+      it("has a shared memory of 64 MiB and message queues of its own, both empty", async () => {
+        const { stdout } = await under.sh(
+          "df -k /dev/shm | tail -1 | awk '{print $2}'; ls /dev/shm /dev/mqueue | grep -v : | wc -w",
+        );
+        expect(stdout.trim().split(/\s+/)).toEqual(["65536", "0"]);
+      });
+
+      it("shows a program its own cgroup's limit, and no other cgroup", async () => {
+        const script =
+          "cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max; cut -d: -f3 /proc/self/cgroup | sort -u";
+        const { stdout } = await under.sh(`(${script}) 2>/dev/null`, { limits: limits({ memoryBytes: 48 * MIB }) });
+        expect(stdout).toBe(`${48 * MIB}\n/\n`);
+      });
+
       it("has no controlling terminal, and no keys of the host's", async () => {
         const { end } = await under.sh("echo x > /dev/tty");
         expect(end.process).toEqual({ kind: "exited", exitCode: 1 });
@@ -470,6 +588,23 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
 
 function limits(changes: { cpus?: number; memoryBytes?: number; pids?: number; diskBytes?: number }) {
   return { cpus: 1, memoryBytes: 64 * MIB, pids: 64, diskBytes: 16 * MIB, ...changes };
+}
+
+/** What a program has written to its terminal so far. */
+class Screen {
+  #seen = "";
+  #wake = () => {};
+
+  constructor(stream: NodeJS.ReadableStream) {
+    stream.on("data", (chunk: Buffer) => {
+      this.#seen += chunk.toString("utf8");
+      this.#wake();
+    });
+  }
+
+  async shows(text: string): Promise<void> {
+    while (!this.#seen.includes(text)) await new Promise<void>((resolve) => (this.#wake = resolve));
+  }
 }
 
 /** Waits for the program to say that it is there. */

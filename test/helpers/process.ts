@@ -15,6 +15,7 @@ export interface LogLine {
 
 export interface MayflyProcess {
   readonly pid: number;
+  readonly running: boolean;
   /** Every line of its log so far. */
   readonly lines: readonly LogLine[];
   /** The first line with this event, now or later. */
@@ -58,6 +59,10 @@ class Handle implements MayflyProcess {
 
   get pid(): number {
     return this.#child.pid as number;
+  }
+
+  get running(): boolean {
+    return !this.#over;
   }
 
   async logged(event: string): Promise<LogLine> {

@@ -103,7 +103,7 @@ export async function makeRuntime(options: UnderTestOptions = {}): Promise<Runti
     runtime,
     registry,
     image,
-    host: { hostId, stateDir, blanks: async () => (await runtime.blanks()).cgroups },
+    host: { hostId, stateDir },
     open,
     run,
     sh: (script, changes) => run({ argv: ["sh", "-c", script], ...changes }),

@@ -330,6 +330,22 @@ describe("the other commands", () => {
     expect(JSON.parse(String(inspected.stdout))).toMatchObject({ id: run.id, outcome: { kind: "cancelled" } });
   });
 
+  it("send a signal to each program, SIGKILL without another word, and refuse what is none", async () => {
+    await serve();
+    const one = gateway.addRun({ image: "x" }, ["until cancelled"]);
+    const two = gateway.addRun({ image: "x" }, ["until cancelled"]);
+    const missing = "run_00000000000000000000000000";
+    const killed = await mayfly(["kill", "-s", "int", one.id, missing, two.id]);
+    expect(killed).toMatchObject({ exitCode: 1, stdout: Buffer.from(`${one.id}\n${two.id}\n`) });
+    expect(killed.stderr).toMatch(/run_not_found/);
+    expect((await mayfly(["kill", one.id])).exitCode).toBe(0);
+    const asJson = await mayfly(["kill", "--signal=1", "--json", one.id]);
+    expect(JSON.parse(String(asJson.stdout))).toEqual({ id: one.id, signal: "SIGHUP" });
+    expect(one.told).toEqual([{ signal: "SIGINT" }, { signal: "SIGKILL" }, { signal: "SIGHUP" }]);
+    expect((await mayfly(["kill", "-s", "STOP", one.id])).exitCode).toBe(2);
+    expect(two.told).toEqual([{ signal: "SIGINT" }]);
+  });
+
   it("tell a gateway that does not answer, a wrong command and a surplus argument by their exit codes", async () => {
     await serve();
     const { url } = gateway;

@@ -1,7 +1,6 @@
 // One attempt, top to bottom, on a real Redis: each step is made to fail, and the record, the sandbox and the hold are looked at.
 // The sandbox is a script in the test; that real ones keep to the same contract is shown elsewhere.
 
-import { PassThrough } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -14,9 +13,10 @@ import type { RunRequest } from "../../core/request.ts";
 import { PHASES } from "../../core/run.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
-import type { Image, ProcessEnd, Runtime, Sandbox, SandboxEnd, SandboxSpec } from "../../runtime/index.ts";
+import type { Image, Runtime, SandboxSpec } from "../../runtime/index.ts";
 import { Executor } from "../../worker/executor.ts";
 import { Messages, RunStore } from "../../worker/run-store.ts";
+import { exited, FakeSandbox, USAGE } from "../helpers/fake-sandbox.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
 
 const HOST = "host-1";
@@ -27,61 +27,6 @@ const IMAGE: Image = {
   config: { env: [], entrypoint: [], command: ["sh"], workdir: "/", user: "" },
   layers: [],
 };
-const USAGE = { cpuMs: 5, throttledMs: 0, peakMemoryBytes: 1024, oomKills: 0 };
-const exited = (exitCode: number): ProcessEnd => ({ kind: "exited", exitCode });
-
-/** A sandbox whose program is the test. */
-class FakeSandbox implements Sandbox {
-  readonly stdin = new PassThrough();
-  readonly stdout = new PassThrough();
-  readonly stderr = new PassThrough();
-  readonly startMs = 1;
-  programStarted = true;
-  readonly signals: string[] = [];
-  readonly ended: Promise<SandboxEnd>;
-  onSignal: (signal: string) => void = () => {};
-  closes = 0;
-  closing: () => Promise<void> = async () => {};
-  readonly #end = Promise.withResolvers<SandboxEnd>();
-
-  constructor() {
-    this.ended = this.#end.promise;
-    this.ended.catch(() => {});
-  }
-
-  end(process: ProcessEnd = exited(0), usage: SandboxEnd["usage"] = USAGE): void {
-    this.stdout.end();
-    this.stderr.end();
-    this.#end.resolve({ process, usage });
-  }
-
-  lose(error: Error): void {
-    this.stdout.end();
-    this.stderr.end();
-    this.#end.reject(error);
-  }
-
-  extend(): void {}
-
-  resize(): void {}
-
-  signal(signal: string): void {
-    this.signals.push(signal);
-    this.onSignal(signal);
-  }
-
-  kill(): void {
-    this.signals.push("SIGKILL");
-    this.end({ kind: "signaled", signal: "SIGKILL" });
-  }
-
-  async close(): Promise<void> {
-    this.closes++;
-    this.end({ kind: "signaled", signal: "SIGKILL" });
-    this.stdin.destroy();
-    await this.closing();
-  }
-}
 
 let server: RedisServer;
 let redis: Redis;
@@ -197,8 +142,8 @@ describe("an image that cannot be had", () => {
       new Promise((__, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     const record = await claimed();
     const done = execute(record);
-    executor.cancel("run_of_somebody_else");
-    executor.cancel(record.id);
+    executor.obey({ verb: "cancel", run: "run_of_somebody_else" });
+    executor.obey({ verb: "cancel", run: record.id });
     await done;
     expect((await recordOf(record)).outcome).toEqual({ kind: "cancelled" });
   });
@@ -299,7 +244,7 @@ describe("a program", () => {
     const record = await claimed();
     const done = execute(record);
     await inState(record, "running");
-    executor.cancel(record.id);
+    executor.obey({ verb: "cancel", run: record.id });
     await done;
     expect(sandbox.signals).toEqual(["SIGTERM"]);
     expect((await recordOf(record)).outcome).toEqual({ kind: "cancelled" });
@@ -310,7 +255,7 @@ describe("a program", () => {
     const appending = vi.spyOn(store, "append").mockImplementation(async (...args) => {
       await sandbox.ended;
       await new Promise(setImmediate); // Whoever awaits the end has been told of it.
-      executor.cancel(args[0].id);
+      executor.obey({ verb: "cancel", run: args[0].id });
       return append(...args);
     });
     const record = await claimed();

@@ -118,6 +118,30 @@ describe("mayfly run", () => {
   });
 });
 
+describe("mayfly kill", () => {
+  it("sends a program the signal that is named, and SIGKILL to one that is to end", async () => {
+    const script = "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.05; done";
+    const begin = async () => {
+      const id = (await run("-d", cluster.image, "sh", "-c", script)).stdout.toString().trim();
+      while (!(await mayfly(["logs", id])).stdout.toString().includes("ready"));
+      return id;
+    };
+    const id = await begin();
+    expect(await mayfly(["kill", "-s", "USR1", id])).toMatchObject({ exitCode: 0, stdout: Buffer.from(`${id}\n`) });
+    expect(await cluster.get(id, 30)).toMatchObject({
+      outcome: { kind: "exited", exitCode: 5 },
+      stdout: { data: "ready\ngot\n" },
+    });
+    expect(await mayfly(["kill", id])).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining("run_not_running"),
+    });
+    const other = await begin();
+    expect((await mayfly(["kill", other])).exitCode).toBe(0);
+    expect((await cluster.get(other, 30)).outcome).toEqual({ kind: "signaled", signal: "SIGKILL" });
+  });
+});
+
 describe("mayfly ps, inspect, logs and cancel", () => {
   it("find a run that was left to itself, and end it", async () => {
     const id = (await run("-d", cluster.image, "sh", "-c", "echo here; sleep 300")).stdout.toString().trim();

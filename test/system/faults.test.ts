@@ -11,8 +11,9 @@ afterEach(() => cluster.stop());
 /** Bounded by the lease of a run, not by a guess: the container's supervisor ends it as soon as the worker is gone. */
 async function nothingLeft(worker: WorkerUnderTest): Promise<void> {
   for (;;) {
-    const { mounts, cgroups, processes, networkNamespaces } = await traces(worker.host);
-    if ([mounts, cgroups, processes, networkNamespaces].every((list) => list.length === 0)) return;
+    const { mounts, cgroups, processes, networkNamespaces, launchers } = await traces(worker.host);
+    const left = [mounts, cgroups, processes, networkNamespaces, worker.process.running ? [] : launchers];
+    if (left.every((list) => list.length === 0)) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

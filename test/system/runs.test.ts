@@ -78,7 +78,12 @@ describe("a run", () => {
       outcome: { kind: "exited", exitCode: 3 },
       stdout: { data: "out\n", encoding: "utf8", bytesSeen: 4, truncated: false },
       stderr: { data: "err\n" },
-      receipt: { imageDigest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/), attempt: 1, driver: "oci", oomKills: 0 },
+      receipt: {
+        imageDigest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
+        attempt: 1,
+        driver: "launcher",
+        oomKills: 0,
+      },
     });
     expect(Object.keys(run.receipt?.phases ?? {}).sort()).toEqual([
       "collect",

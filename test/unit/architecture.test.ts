@@ -13,6 +13,7 @@ const CORE_FILES = [
   "bell.ts",
   "clock.ts",
   "config.ts",
+  "control.ts",
   "errors.ts",
   "host.ts",
   "ids.ts",

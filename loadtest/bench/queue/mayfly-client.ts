@@ -23,7 +23,8 @@ export async function openMayflyQueue(url: string): Promise<QueueClient> {
   return {
     async call() {
       const wait = { waitMs: LIMIT_MS, signal: AbortSignal.timeout(LIMIT_MS) };
-      const { state, outcome } = await dispatcher.submit(REQUEST, "bench", wait);
+      const { record } = await dispatcher.submit(REQUEST, "bench", wait);
+      const { state, outcome } = record;
       if (outcome?.kind !== "exited") throw new Error(`the run is ${state}: ${JSON.stringify(outcome)}`);
     },
     async close() {

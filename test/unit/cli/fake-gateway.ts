@@ -30,6 +30,8 @@ export interface FakeRun {
   stdin: Buffer[];
   stdinClosed: boolean;
   cancelled: boolean;
+  /** What it was told by resize and signal. */
+  readonly told: unknown[];
   outcome: Outcome | undefined;
   readonly facts: { stdout?: { bytesSeen: number }; stderr?: { bytesSeen: number } };
 }
@@ -131,6 +133,7 @@ export class FakeGateway {
       stdin: [],
       stdinClosed: false,
       cancelled: false,
+      told: [],
       outcome: undefined,
       facts: {},
     };
@@ -207,6 +210,10 @@ export class FakeGateway {
     if (route === "POST /v1/runs/ID/cancel") {
       run.cancelled = true;
       return json(response, 202, this.view(run));
+    }
+    if (route === "POST /v1/runs/ID/resize" || route === "POST /v1/runs/ID/signal") {
+      run.told.push(JSON.parse(body.toString()));
+      return void response.writeHead(route.endsWith("resize") ? 204 : 202).end();
     }
     if (route === "POST /v1/runs/ID/stdin") return this.#feed(run, seen, { body, response });
     if (route === "GET /v1/runs/ID/output/stdout") return raw(response, run.stdout);

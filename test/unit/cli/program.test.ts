@@ -7,6 +7,15 @@ import { flagTitle } from "../../../cli/help.ts";
 import type { Io } from "../../../cli/io.ts";
 import { COMMANDS, program } from "../../../cli/program.ts";
 import { CLI_SETTINGS } from "../../../cli/settings.ts";
+import { SIGNALS } from "../../../core/control.ts";
+
+const NO_TERMINAL = {
+  isInput: false,
+  isOutput: false,
+  size: () => ({ rows: 24, columns: 80 }),
+  onResize: () => () => undefined,
+  setRaw: () => undefined,
+};
 
 async function call(...args: string[]): Promise<{ exitCode: number; stdout: string; stderr: string }> {
   const text = { stdout: "", stderr: "" };
@@ -20,6 +29,7 @@ async function call(...args: string[]): Promise<{ exitCode: number; stdout: stri
     stdin: () => Readable.from([]),
     stdout: sink("stdout"),
     stderr: sink("stderr"),
+    terminal: NO_TERMINAL,
     fetch: () => expect.unreachable("nothing here asks the gateway"),
     readFile: () => expect.unreachable("nothing here reads files"),
     version: "1.2.3",
@@ -76,6 +86,11 @@ describe("the program", () => {
       125,
       "-v is not a flag of Mayfly's: a run has no volumes; send input with -i",
     ],
+    [["run", "-it", "busybox"], 125, "the input device is not a TTY: -t with -i needs a terminal"],
+    [["run", "-t", "busybox"], 125, "the output device is not a TTY: -t needs a terminal"],
+    [["run", "-dt", "busybox"], 125, "-d and -t exclude each other: once detached, nobody is left at the terminal"],
+    [["kill", "-s", "STOP", "run_1"], 2, `--signal "STOP" is not one of ${SIGNALS.join(", ")}`],
+    [["kill", "-s", "", "run_1"], 2, `--signal "" is not one of ${SIGNALS.join(", ")}`],
     [["run", "--url", "nowhere", "busybox"], 125, '--url "nowhere" is not an http or https URL without a user name'],
   ])("refuses %j with exit code %d, for people and for programs", async (args, exitCode, message) => {
     const plain = await call(...args);

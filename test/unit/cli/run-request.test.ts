@@ -11,9 +11,11 @@ const readFile = (path: string): string => {
   return text;
 };
 
+const terminal = { isInput: true, isOutput: true, size: () => ({ rows: 50, columns: 132 }) };
+
 const request = (...args: string[]) => {
   const { flags, operands } = parseFlags(args, RUN_FLAGS, { stopAtOperand: true });
-  return buildRequest(flags, operands, { env: { HOME: "/home/me" }, readFile });
+  return buildRequest(flags, operands, { env: { HOME: "/home/me" }, readFile, terminal });
 };
 
 describe("the request of mayfly run", () => {
@@ -43,6 +45,21 @@ describe("the request of mayfly run", () => {
       retries: 2,
       priority: 9,
       pool: "gpu",
+    });
+  });
+
+  it("with -t has the terminal's size, and the time and room of a session unless told otherwise", () => {
+    const session = { terminal: { rows: 50, columns: 132 }, limits: { output: "16MiB" }, timeouts: { run: "1h" } };
+    expect(request("-t", "busybox")).toEqual({ image: "busybox", ...session });
+    expect(request("-it", "busybox", "sh", "-t")).toEqual({
+      image: "busybox",
+      command: ["sh", "-t"],
+      stdin: { stream: true },
+      ...session,
+    });
+    expect(request("-t", "--timeout", "5s", "--output-limit", "1m", "busybox")).toMatchObject({
+      limits: { output: "1MiB" },
+      timeouts: { run: "5s" },
     });
   });
 

@@ -31,6 +31,7 @@ function makeDispatcher(maxWaiting: number): Dispatcher {
   const store = {
     submit: async () => id,
     get: async () => record(state),
+    whole: async () => ({ record: record(state), stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) }),
     watch: async () => state !== "finished",
     snapshot: async () => ({ record: record(state), stdout: Buffer.alloc(0), stderr: Buffer.alloc(0), more: false }),
   } as unknown as RunStore;
@@ -82,7 +83,7 @@ test("a place is given back by whoever is answered, hangs up or has waited long 
   await turn();
   state = "finished";
   wake();
-  expect((await answered).state).toBe("finished");
+  expect((await answered).record.state).toBe("finished");
 });
 
 test("a follower that could not listen holds no place", async () => {
@@ -120,8 +121,8 @@ test("a request that does not wait is never refused for those that do", async ()
   const gone = new AbortController();
   const waiting = dispatcher.await(id, "t", { waitMs: 60_000, signal: gone.signal });
   await turn();
-  expect((await dispatcher.submit({ image: "a" }, "t", { waitMs: 0, signal: NEVER })).state).toBe("queued");
-  expect((await dispatcher.await(id, "t", { waitMs: 0, signal: NEVER })).state).toBe("queued");
+  expect((await dispatcher.submit({ image: "a" }, "t", { waitMs: 0, signal: NEVER })).record.state).toBe("queued");
+  expect((await dispatcher.await(id, "t", { waitMs: 0, signal: NEVER })).record.state).toBe("queued");
   gone.abort();
   await waiting;
 });

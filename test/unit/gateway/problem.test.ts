@@ -19,6 +19,8 @@ const STATUS: Record<ErrorReason, number> = {
   image_not_found: 404,
   image_unsupported: 409,
   stdin_closed: 409,
+  run_not_running: 409,
+  no_terminal: 409,
   queue_full: 429,
   too_many_waiters: 429,
   queue_unavailable: 503,

@@ -61,8 +61,8 @@ class World {
       startMs: 1,
       ended: this.end.promise,
       extend: () => {},
-      resize: () => {},
       signal: (signal) => void this.happened.push(signal),
+      resize: () => {},
       kill: () => {
         this.happened.push("killed");
         this.exit({ process: { kind: "signaled", signal: "SIGKILL" }, usage: undefined });
@@ -155,7 +155,7 @@ describe("an attempt", () => {
   it("is cancelled politely: SIGTERM first", async () => {
     const world = new World();
     world.started = async () => {
-      world.executor.cancel("run_1");
+      world.executor.obey({ verb: "cancel", run: "run_1" });
       return true;
     };
     const execution = world.execute();
@@ -175,7 +175,7 @@ describe("an attempt", () => {
     world.exit();
     await world.end.promise;
     await new Promise((resolve) => setTimeout(resolve, 150)); // The run clock would be over by now.
-    world.executor.cancel("run_1");
+    world.executor.obey({ verb: "cancel", run: "run_1" });
     stored.resolve();
     await execution;
     expect(world.ended?.outcome).toEqual({ kind: "exited", exitCode: 0 });

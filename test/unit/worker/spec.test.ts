@@ -41,6 +41,27 @@ describe("the command line", () => {
   });
 });
 
+describe("the terminal", () => {
+  const size = { rows: 24, columns: 80 };
+  const termOf = (env: string[], more: Partial<RunRequest>) =>
+    environment(request(more), image({ env }).config).filter((entry) => entry.startsWith("TERM="));
+
+  test("has a type unless the image or the request names one, and without a terminal there is none", () => {
+    expect(termOf([], { terminal: size })).toEqual(["TERM=xterm"]);
+    expect(termOf(["TERM=vt100"], { terminal: size })).toEqual(["TERM=vt100"]);
+    expect(termOf([], { terminal: size, env: { TERM: "dumb" } })).toEqual(["TERM=dumb"]);
+    expect(termOf([], {})).toEqual([]);
+  });
+
+  test("has the latest size of the record, and a size alone makes none", () => {
+    const record = { id: newRunId(), attempt: 1, request: request({ terminal: size }) } as RunRecord;
+    const terminalOf = (of: RunRecord) => sandboxSpec(of, planRun(of.request), image(), 8000).terminal;
+    expect(terminalOf(record)).toEqual(size);
+    expect(terminalOf({ ...record, terminalSize: { rows: 50, columns: 100 } })).toEqual({ rows: 50, columns: 100 });
+    expect(terminalOf({ ...record, request: request(), terminalSize: size })).toBeUndefined();
+  });
+});
+
 describe("the environment", () => {
   const merged = (env: string[], more?: Record<string, string>) =>
     environment(request(more ? { env: more } : {}), image({ env }).config);

@@ -1,0 +1,9 @@
+// From a blank to a program that runs: sandbox.c's helper for that part of its life.
+
+#pragma once
+#include "sandbox.h"
+
+// Of a sandbox that has a blank and its RUN frame.
+void start_sandbox(struct sandbox *sandbox);
+// What PID 1 has said, as far as it is to be believed.
+void start_read_reports(struct sandbox *sandbox);

@@ -1,0 +1,96 @@
+// A host without containers, for tests that begin at HTTP: the real worker, from the queue to the record, and sandboxes whose
+// program is a script in the test.
+//
+//   const host = await startFakeHost({ redisUrl, program: (sandbox, spec) => sandbox.stdin.pipe(sandbox.stdout) });
+//   …
+//   await host.stop();
+
+import { newIncarnation } from "../../core/ids.ts";
+import { SILENT } from "../../core/log.ts";
+import type { Image, Runtime, SandboxSpec } from "../../runtime/index.ts";
+import { Ledger } from "../../worker/admission.ts";
+import { Consumer } from "../../worker/consumer.ts";
+import { Executor } from "../../worker/executor.ts";
+import { connectRedis, Messages, RunStore } from "../../worker/run-store.ts";
+import { FakeSandbox } from "./fake-sandbox.ts";
+
+export interface FakeHostOptions {
+  readonly redisUrl: string;
+  /** Called when a sandbox is open; ends it when its program is to end. */
+  readonly program: (sandbox: FakeSandbox, spec: SandboxSpec) => void;
+  /** Awaited before a sandbox is open, to hold a run in `starting`. */
+  readonly beforeOpen?: () => Promise<void>;
+}
+
+export interface FakeHost {
+  /** Of all runs so far. */
+  readonly sandboxes: readonly FakeSandbox[];
+  readonly specs: readonly SandboxSpec[];
+  /** Ends what still runs, takes no more, disconnects. */
+  stop(): Promise<void>;
+}
+
+const HOST_ID = "fake";
+const ROOM = { cpus: 64, memoryBytes: 64 * 2 ** 30, pids: 100_000, slots: 64 };
+const IMAGE: Image = {
+  reference: "docker.io/library/busybox:latest",
+  digest: `sha256:${"1".repeat(64)}`,
+  manifestDigest: `sha256:${"1".repeat(64)}`,
+  config: { env: [], entrypoint: [], command: ["sh"], workdir: "/", user: "" },
+  layers: [],
+};
+
+/** Resolves when it takes runs and hears orders. */
+export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostOptions): Promise<FakeHost> {
+  const sandboxes: FakeSandbox[] = [];
+  const specs: SandboxSpec[] = [];
+  const runtime: Runtime = {
+    driver: "fake",
+    blanks: async () => ({ ready: 0, cgroups: [] }),
+    ensureImage: async () => IMAGE,
+    async openSandbox(spec) {
+      specs.push(spec);
+      await beforeOpen?.();
+      const sandbox = new FakeSandbox();
+      sandboxes.push(sandbox);
+      program(sandbox, spec);
+      return sandbox;
+    },
+    removeLeftovers: async () => ({ sandboxes: [] }),
+    close: async () => {},
+  };
+  const redis = connectRedis(redisUrl);
+  const subscriber = redis.duplicate();
+  await Promise.all([redis.connect(), subscriber.connect()]);
+  const incarnation = newIncarnation();
+  const store = new RunStore(redis, 60_000, incarnation);
+  const messages = new Messages(subscriber);
+  const executor = new Executor({ runtime, store, messages, hostId: HOST_ID, log: SILENT });
+  const consumer = new Consumer({
+    redis,
+    pool: "default",
+    hostId: HOST_ID,
+    incarnation,
+    ledger: new Ledger(ROOM),
+    store,
+    log: SILENT,
+    execute: executor.execute.bind(executor),
+  });
+  await messages.onOrder(
+    HOST_ID,
+    (order) => executor.obey(order),
+    () => executor.lookAgain(),
+  );
+  await consumer.start();
+  return {
+    sandboxes,
+    specs,
+    async stop() {
+      consumer.stop();
+      executor.abandonAll();
+      await consumer.idle();
+      await consumer.close();
+      for (const client of [redis, subscriber]) client.disconnect();
+    },
+  };
+}
