@@ -72,7 +72,7 @@ function panelOf(rows: readonly Measured[], unit: string, top: number): { svg: s
       `<text class="small" x="${x}" y="${bottom + 15}" text-anchor="middle">${tickLabel(tick)}</text>`,
     ];
   });
-  const unitLabel = `<text class="small" x="${WIDTH - RIGHT + 24}" y="${bottom + 15}">${escaped(unit)}</text>`;
+  const unitLabel = `<text class="small" x="${WIDTH - RIGHT}" y="${bottom + 30}" text-anchor="end">${escaped(unit)}</text>`;
   const lines = rows.map((row, i) => rowSvg(row, top + i * ROW + ROW / 2, scale.at));
   return { svg: [...grid, unitLabel, ...lines].join("\n"), height: rows.length * ROW + BOTTOM };
 }
