@@ -118,6 +118,8 @@ static void kill_sandbox(struct sandbox *sandbox) {
 
 void sandbox_on_failure(struct sandbox *sandbox, const char *stage, const char *text) {
     tell_failed(sandbox, stage, text);
+    // It may still be waiting for a blank, which would come to one that is gone.
+    if (sandbox->state == WAITING) blanks_forget(sandbox);
     if (!sandbox->blank) sandbox->state = ENDED;
     kill_sandbox(sandbox);
     remove_when_over(sandbox);
