@@ -406,10 +406,12 @@ void sandbox_on_closed(struct connection *connection) {
     struct sandbox *sandbox = connection->sandbox;
     if (connection == resetter) resetter = NULL;
     if (!sandbox) return;
+    bool was_removed = sandbox->removed;
     sandbox->connection = NULL;
     streams_close(&sandbox->streams);
     kill_sandbox(sandbox);
-    forget(sandbox);
+    // What is removed from here on, also by the line above, is forgotten by on_removed.
+    if (was_removed) forget(sandbox);
 }
 
 void sandbox_on_drained(struct connection *connection) {

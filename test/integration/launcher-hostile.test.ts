@@ -1,6 +1,7 @@
 // Whoever talks nonsense to the launcher loses its own connection and sandbox. Nobody else's is touched, and nothing of it is left.
 // The launcher is the sanitized build: what it reads or frees in the wrong place is a failure here, not bad luck elsewhere.
 
+import { existsSync } from "node:fs";
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -224,6 +225,15 @@ describe.each([
       await one.release();
     });
 
+    it("leaves nothing when its connection is dropped while it waits", async () => {
+      for (let i = 0; i < 12; i++) {
+        const one = peer();
+        await one.send(i % 2 === 0 ? run() : encodeU64(FRAME.PREPARE, 30_000));
+        one.drop();
+        await one.closed;
+      }
+    });
+
     it.each(["ready", "still to be made"])(
       "may be told of an id that is taken, with the blank %s, and leaves nothing",
       async (when) => {
@@ -305,6 +315,26 @@ describe.each([
         if (read >= bytes + (bytes / MAX_CHUNK_BYTES) * 8) break;
       }
       expect(read).toBeGreaterThan(bytes);
+    });
+  });
+
+  describe("a terminal", () => {
+    it("that is handed over when its worker is gone is closed, and its sandbox removed", async () => {
+      // So deep that making it takes the init a while, after the launcher has told it what to run.
+      const workdir = "/d".repeat(1_500);
+      const known = new Set((await theLauncher(under.host)).inits);
+      const one = peer();
+      await one.send(run({ workdir, terminal: { rows: 20, columns: 80 } }));
+      let init: number | undefined;
+      while (init === undefined || !existsSync(`/proc/${init}/root/d`))
+        init = (await theLauncher(under.host)).inits.find(
+          (pid) => !known.has(pid) && existsSync(`/proc/${pid}/root/d`),
+        );
+      process.kill(launcher, "SIGSTOP");
+      one.drop();
+      await one.closed;
+      while (!(await traces(under.host)).processes.some((command) => command.startsWith("sleep"))) await turns(10);
+      process.kill(launcher, "SIGCONT");
     });
   });
 
@@ -401,10 +431,10 @@ describe.each([
       };
       await Promise.all(Array.from({ length: 8 }, lane));
     });
-
-    /** A moment that is not of the clock's: so many turns of this process' own loop. */
-    async function turns(count: number): Promise<void> {
-      for (let i = 0; i < count; i++) await new Promise(setImmediate);
-    }
   });
 });
+
+/** A moment that is not of the clock's: so many turns of this process' own loop. */
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise(setImmediate);
+}
