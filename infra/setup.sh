@@ -2,7 +2,7 @@
 # Makes a Debian machine ready for Mayfly: system packages, Node packages (Node 26 among them), native programs; for the tests
 # a k6, too.
 #
-#   sh infra/setup.sh [--with-tests]
+#   sh infra/setup.sh [--with-tests] [--with-peers]
 #
 # It does only what is missing, says a line for each thing that it does, and is silent and quick when nothing is. It starts
 # no service. Several set-ups at the same time wait for each other.
@@ -32,6 +32,14 @@ libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux
 crun:/usr/bin/crun
 apache2-utils:/usr/bin/htpasswd
 iproute2:/usr/sbin/ip
+"
+# What the benchmark measures Mayfly against. None of it is needed for anything else.
+peer_packages="
+docker.io:/usr/sbin/dockerd
+containerd:/usr/bin/containerd
+podman:/usr/bin/podman
+crun:/usr/bin/crun
+bubblewrap:/usr/bin/bwrap
 "
 
 policy=/usr/sbin/policy-rc.d
@@ -167,7 +175,8 @@ for argument in "$@"; do
       packages="$packages $test_packages"
       with_tests=yes
       ;;
-    *) fail "unknown argument $argument; there is only --with-tests" ;;
+    --with-peers) packages="$packages $peer_packages" ;;
+    *) fail "unknown argument $argument; there are --with-tests, --with-peers" ;;
   esac
 done
 [ "$(uname -s)" = Linux ] || fail "Mayfly runs containers with Linux' own means: it needs Linux"

@@ -32,6 +32,9 @@ const CORE_FILES = [
 /** The code that is shipped and runs: what is forbidden in it may still be useful to set it up or to test it. */
 const PRODUCT = ["core", "gateway", "worker", "runtime", "cli"];
 
+/** What Mayfly's queue is measured against. */
+const BARE_BULLMQ = "loadtest/bench/queue/bare-bullmq.ts";
+
 interface Source {
   /** From the root, such as `core/run.ts`. */
   readonly path: string;
@@ -134,12 +137,18 @@ describe("arrows", () => {
     ["runtime", ["core/"]],
     ["cli", ["core/"]],
     ["infra", []],
-    ["loadtest", ["core/", "runtime/index.ts", "infra/"]],
+    ["loadtest", ["core/", "infra/", "runtime/index.ts", "gateway/dispatch/", "worker/"]],
     ["docs", ["core/", "gateway/config.ts", "worker/config.ts"]],
   ])("%s imports of the project, besides its own files, only %j", (top, allowed) => {
     const own = sources.filter((source) => source.top === top);
     const reach = [`${top}/`, ...allowed, ...(top === "core" ? ["package.json"] : [])];
     expect(offences(own, ({ ours, target }) => !ours || reach.some((path) => target.startsWith(path)))).toEqual([]);
+  });
+
+  test("the benchmark is a user like any other, but for the two halves of the queue that it puts together without HTTP and container", () => {
+    const halves = ["loadtest/bench/queue/mayfly-client.ts", "loadtest/bench/queue/mayfly-worker.ts"];
+    const others = sources.filter(({ top, path }) => top === "loadtest" && !halves.includes(path));
+    expect(offences(others, ({ target }) => !/^(gateway|worker)\//.test(target))).toEqual([]);
   });
 
   test("only core/version.ts reads package.json", () => {
@@ -177,13 +186,13 @@ describe("packages", () => {
   test.each<[string, (source: Source) => boolean, string[]]>([
     ["Hono: the gateway", ({ top }) => top === "gateway", ["hono", "@hono"]],
     [
-      "BullMQ: one file of the gateway and one of the worker",
-      ({ path }) => ["gateway/dispatch/tickets.ts", "worker/consumer.ts"].includes(path),
+      "BullMQ: one file of the gateway, one of the worker, and one of the benchmark",
+      ({ path }) => ["gateway/dispatch/tickets.ts", "worker/consumer.ts", BARE_BULLMQ].includes(path),
       ["bullmq"],
     ],
     [
-      "ioredis: the gateway's dispatch and the worker",
-      ({ path }) => /^(gateway\/dispatch|worker)\//.test(path),
+      "ioredis: the gateway's dispatch, the worker, and one file of the benchmark",
+      ({ path }) => path === BARE_BULLMQ || /^(gateway\/dispatch|worker)\//.test(path),
       ["ioredis"],
     ],
   ])("who knows %s", (_, knows, names) => {

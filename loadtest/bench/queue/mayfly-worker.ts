@@ -1,0 +1,63 @@
+// The worker's half of Mayfly's queue: its consumer and its executor, as worker/main.ts puts them together, but over a runtime
+// whose sandboxes have ended before anybody looks. All that is missing is the container.
+
+import { Readable, Writable } from "node:stream";
+import { newIncarnation } from "../../../core/ids.ts";
+import { SILENT } from "../../../core/log.ts";
+import type { Image, Runtime, Sandbox } from "../../../runtime/index.ts";
+import { Ledger } from "../../../worker/admission.ts";
+import { Consumer } from "../../../worker/consumer.ts";
+import { Executor } from "../../../worker/executor.ts";
+import { connectRedis, Messages, RunStore } from "../../../worker/run-store.ts";
+
+const HOST = "bench";
+const RETENTION_MS = 600_000;
+const PLENTY = { cpus: 1_000, memoryBytes: 2 ** 40, pids: 1_000_000, slots: 1_000 };
+
+/** Resolves when it takes runs. */
+export async function serveMayflyQueue(url: string): Promise<void> {
+  const incarnation = newIncarnation();
+  const redis = connectRedis(url);
+  const subscriber = redis.duplicate();
+  await Promise.all([redis.connect(), subscriber.connect()]);
+  const store = new RunStore(redis, RETENTION_MS, incarnation);
+  const messages = new Messages(subscriber);
+  const executor = new Executor({ runtime: nothing as Runtime, store, messages, hostId: HOST, log: SILENT });
+  const consumer = new Consumer({
+    ...{ redis, pool: "default", hostId: HOST, incarnation, store, log: SILENT },
+    ledger: new Ledger(PLENTY),
+    execute: executor.execute.bind(executor),
+  });
+  await consumer.start();
+}
+
+const DIGEST = `sha256:${"0".repeat(64)}`;
+const IMAGE: Image = {
+  reference: "bench/nothing",
+  digest: DIGEST,
+  manifestDigest: DIGEST,
+  layers: [],
+  config: { env: [], entrypoint: [], command: [], workdir: "/", user: "" },
+};
+
+const nothing: Pick<Runtime, "driver" | "ensureImage" | "openSandbox"> = {
+  driver: "nothing",
+  ensureImage: async () => IMAGE,
+  openSandbox: async () => endedSandbox(),
+};
+
+function endedSandbox(): Sandbox {
+  return {
+    stdin: new Writable({ write: (_chunk, _encoding, done) => done() }),
+    stdout: Readable.from([]),
+    stderr: Readable.from([]),
+    programStarted: true,
+    startMs: 0,
+    ended: Promise.resolve({ process: { kind: "exited", exitCode: 0 }, usage: undefined }),
+    extend() {},
+    signal() {},
+    resize() {},
+    kill() {},
+    close: async () => {},
+  };
+}

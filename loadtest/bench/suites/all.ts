@@ -1,0 +1,17 @@
+// The suites by name.
+
+import type { SuiteName } from "../arguments.ts";
+import { density } from "./density.ts";
+import { queue } from "./queue.ts";
+import { start } from "./start.ts";
+import { startupReal } from "./startup-real.ts";
+import type { Suite } from "./suite.ts";
+import { throughput } from "./throughput.ts";
+
+export const SUITE: Readonly<Record<SuiteName, Suite>> = {
+  start,
+  throughput,
+  density,
+  queue,
+  "startup-real": startupReal,
+};

@@ -1,0 +1,79 @@
+// npm run bench, quickly and with what the tests' set-up installs: that it measures, cleans up, and says it in its form.
+// What it measures is no test's business.
+
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { finished, startProcess } from "../../runtime/host/command.ts";
+import { ROOT } from "../helpers/process.ts";
+
+const CONTENDERS = ["mayfly-http", "mayfly-runtime", "mayfly-runtime-cold", "runc", "floor", "floor-joined"];
+const FIGURES = ["n", "min", "p50", "p90", "p99", "max"];
+const WORKSHOPS = /^mayfly-bench-/;
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "mayfly-bench-test-"));
+});
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+async function bench(...args: string[]) {
+  const child = startProcess([process.execPath, join(ROOT, "loadtest/bench/main.ts"), ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said: Buffer[] = [];
+  child.stdout?.on("data", (chunk: Buffer) => said.push(chunk));
+  const { exitCode, stderrTail } = await finished(child);
+  return { exitCode, stderr: stderrTail, stdout: Buffer.concat(said).toString() };
+}
+
+/** What a run works with, wherever it may be found afterwards. */
+async function traces(): Promise<string[]> {
+  const mounts = (await readFile("/proc/self/mountinfo", "utf8"))
+    .split("\n")
+    .filter((line) => line.includes("mayfly-bench-"));
+  const rooms = (await readdir("/var/tmp")).filter((name) => WORKSHOPS.test(name));
+  const hierarchies = await readdir("/sys/fs/cgroup", { withFileTypes: true });
+  const below = await Promise.all(
+    ["", ...hierarchies.filter((entry) => entry.isDirectory()).map(({ name }) => name)].map((name) =>
+      readdir(join("/sys/fs/cgroup", name)),
+    ),
+  );
+  return [...mounts, ...rooms, ...below.flat().filter((name) => WORKSHOPS.test(name))];
+}
+
+it("refuses a suite that it does not have, and names those there are", async () => {
+  const { exitCode, stderr } = await bench("--suite", "stat");
+  expect(exitCode).toBe(1);
+  expect(stderr).toMatch(/"stat"; there are start, throughput/);
+});
+
+it("measures everybody, says it as a table and as JSON, and leaves nothing behind", async () => {
+  const before = await traces();
+  const file = join(directory, "bench.json");
+  const flags = ["--suite", "start", "--quick", "--json", file, "--contenders", CONTENDERS.join(",")];
+  const { exitCode, stdout, stderr } = await bench(...flags);
+  expect(stderr).toBe("");
+  expect(exitCode).toBe(0);
+  const { machine, suites } = JSON.parse(await readFile(file, "utf8"));
+  expect(Object.keys(machine)).toEqual(
+    expect.arrayContaining(["cpus", "memoryBytes", "kernel", "distribution", "cgroups", "node"]),
+  );
+  const { rows, ratios } = suites.start;
+  expect(rows.map(({ name }: { name: string }) => name)).toEqual(CONTENDERS);
+  for (const row of rows) {
+    expect(row, row.note).toMatchObject({ unit: "ms", note: expect.any(String) });
+    for (const figure of FIGURES) expect(row[figure], `${row.name} ${figure}: ${row.note}`).toBeGreaterThan(0);
+    expect(stdout).toContain(row.name);
+  }
+  expect(ratios.map(({ name }: { name: string }) => name)).toEqual([
+    "runc/mayfly-http",
+    "mayfly-runtime/floor",
+    "mayfly-runtime-cold/floor",
+    "mayfly-runtime/floor-joined",
+    "mayfly-runtime-cold/floor-joined",
+  ]);
+  for (const { value } of ratios) expect(value).toBeGreaterThan(0);
+  expect(await traces()).toEqual(before);
+}, 120_000);
