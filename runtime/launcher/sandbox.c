@@ -76,7 +76,9 @@ static void tell_reset(void) {
 }
 
 static void forget(struct sandbox *sandbox) {
-    if (sandbox->connection || !sandbox->removed) return;
+    // What ends it may have forgotten it on the way: it is asked again, and freed once.
+    if (sandbox->connection || !sandbox->removed || sandbox->forgotten) return;
+    sandbox->forgotten = true;
     if (sandbox->next) sandbox->next->previous = sandbox->previous;
     *(sandbox->previous ? &sandbox->previous->next : &alive) = sandbox->next;
     free(sandbox->request);
@@ -117,6 +119,8 @@ void sandbox_kill(struct sandbox *sandbox) {
 
 void sandbox_on_failure(struct sandbox *sandbox, const char *stage, const char *text) {
     sandbox_tell_failed(sandbox, stage, text);
+    // It may still be waiting for a blank, which would come to one that is gone.
+    if (sandbox->state == WAITING) blanks_forget(sandbox);
     if (!sandbox->blank) sandbox->state = ENDED;
     sandbox_kill(sandbox);
     sandbox_remove_when_over(sandbox);

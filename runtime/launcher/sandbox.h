@@ -27,7 +27,7 @@ struct sandbox {
     int64_t deadline_ms, asked_us;
     uint32_t last_report;          // Reports come once each, in order.
     int exit_report;               // Wait status that PID 1 has reported, or -1.
-    bool was_ready, at_maker, killed, told, released, removing, removed, is_reset;
+    bool was_ready, at_maker, killed, told, released, removing, removed, forgotten, is_reset;
     const char *why_not_removed;
 };
 

@@ -1,41 +1,100 @@
-// A mayfly-launcher that a test starts by itself, as somebody other than the runtime would.
+// The launcher of one host as a test meets it: its processes, its socket, and other builds of its program.
 
-import { mkdir, readFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
-import { removeCgroup } from "../../runtime/cgroup/cgroup.ts";
-import { parseCgroupLayout } from "../../runtime/cgroup/layout.ts";
-import { finished, startProcess } from "../../runtime/host/command.ts";
+import { chmod, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { finished, runProgram, startProcess } from "../../runtime/host/command.ts";
+import { launcherSocketOf } from "../../runtime/launcher/launcher-driver.ts";
+import type { HostUnderTest } from "./leak-check.ts";
+import { ROOT } from "./process.ts";
 
-export interface LauncherUnderTest {
-  readonly pid: number;
-  stop(): Promise<void>;
+const BUILD = join(ROOT, "runtime/build");
+
+export const socketOf = ({ stateDir }: HostUnderTest): string => launcherSocketOf(join(stateDir, "sandboxes"));
+
+export interface LauncherPids {
+  readonly launcher: number;
+  readonly makers: readonly number[];
+  /** PIDs 1 of sandboxes, as the host numbers them: blanks that wait, and those in use. */
+  readonly inits: readonly number[];
+  /** Children that have ended and have not been reaped. */
+  readonly zombies: readonly number[];
 }
 
-/** Resolves when it listens. */
-export async function startLauncher(argv: readonly [string, ...string[]]): Promise<LauncherUnderTest> {
-  const after = (flag: string) => argv[argv.indexOf(flag) + 1] ?? "";
-  await mkdir(after("--layers"), { recursive: true });
-  const child = startProcess(argv, { stdio: ["ignore", "pipe", "inherit"] });
-  const ended = finished(child);
-  const lines: string[] = [];
-  const ready = Promise.withResolvers<void>();
-  createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).on("line", (line) => {
-    lines.push(line);
-    if (line.includes('"launcher.ready"')) ready.resolve();
-  });
-  await Promise.race([
-    ready.promise,
-    ended.then(() => {
-      throw new Error(`the launcher ended: ${lines.join("\n")}`);
-    }),
-  ]);
-  return {
-    pid: child.pid as number,
-    async stop() {
-      child.kill("SIGTERM");
-      await ended;
-      const layout = parseCgroupLayout(await readFile("/proc/self/mountinfo", "utf8"));
-      await removeCgroup(layout, `/${after("--cgroup")}`);
-    },
-  };
+interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly state: string;
+  readonly name: string;
+}
+
+/** `1234 (mayfly-maker) S 1230 …` (proc_pid_stat(5)). */
+async function processOf(pid: string): Promise<Process | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  const [, name = "", state = "", parent = "0"] = stat.match(/^\d+ \((.*)\) (\S) (\d+)/s) ?? [];
+  return stat ? { pid: Number(pid), name, state, parent: Number(parent) } : undefined;
+}
+
+/** Undefined while the host has no launcher. */
+export async function launcherPids({ stateDir }: HostUnderTest): Promise<LauncherPids | undefined> {
+  const names = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const all = (await Promise.all(names.map(processOf))).filter((process) => process !== undefined);
+  for (const { pid, state } of all.filter(({ name }) => name === "mayfly-launcher")) {
+    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    if (!command.includes(stateDir) || state === "Z") continue;
+    const children = all.filter(({ parent }) => parent === pid);
+    const alive = children.filter((child) => child.state !== "Z");
+    return {
+      launcher: pid,
+      makers: alive.filter(({ name }) => name === "mayfly-maker").map((child) => child.pid),
+      inits: alive.filter(({ name }) => name !== "mayfly-maker").map((child) => child.pid),
+      zombies: children.filter((child) => child.state === "Z").map((child) => child.pid),
+    };
+  }
+  return undefined;
+}
+
+export async function theLauncher(host: HostUnderTest): Promise<LauncherPids> {
+  const found = await launcherPids(host);
+  if (!found) throw new Error(`${host.hostId} has no launcher`);
+  return found;
+}
+
+/** A directory for `programsDir` whose launcher is started by `script`, the rest of a shell script that ends with `exec … "$@"`. */
+export async function programsWith(script: string): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "mayfly-programs-"));
+  for (const name of ["mayfly-unpack", "mayfly-shim", "mayfly-init", "mayfly-blank"])
+    await symlink(join(BUILD, name), join(directory, name));
+  await writeFile(join(directory, "mayfly-launcher"), `#!/bin/sh\n${script}\n`);
+  await chmod(join(directory, "mayfly-launcher"), 0o755);
+  return directory;
+}
+
+export const LAUNCHER = join(BUILD, "mayfly-launcher");
+
+/** The launcher with AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer; what they say is in `report()`. */
+export async function sanitizedPrograms(): Promise<{ programsDir: string; report(): Promise<string> }> {
+  await runProgram(["make", "-C", join(ROOT, "runtime"), "sanitized"]);
+  const said = join(await mkdtemp(join(tmpdir(), "mayfly-sanitized-")), "stderr");
+  // Its root has no symbolizer, so the report names offsets in the program.
+  const programsDir = await programsWith(
+    `export ASAN_OPTIONS=symbolize=0:detect_leaks=1\nexec ${LAUNCHER}-sanitized "$@" 2>>${said}`,
+  );
+  return { programsDir, report: () => explained(said) };
+}
+
+/** `(…/mayfly-launcher-sanitized+0x1234)` is replaced by function, file and line. */
+async function explained(path: string): Promise<string> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  const offsets = [
+    ...new Set([...text.matchAll(/mayfly-launcher-sanitized\+(0x[0-9a-f]+)/g)].map(([, at]) => at ?? "")),
+  ];
+  if (offsets.length === 0) return text;
+  const argv = ["addr2line", "-Cfspe", `${LAUNCHER}-sanitized`, ...offsets] as const;
+  const child = startProcess([...argv], { stdio: ["ignore", "pipe", "ignore"] });
+  const chunks: Buffer[] = [];
+  child.stdout?.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await finished(child);
+  const lines = Buffer.concat(chunks).toString("utf8").split("\n");
+  return offsets.reduce((known, offset, i) => known.replaceAll(`+${offset})`, `) ${lines[i]}`), text);
 }

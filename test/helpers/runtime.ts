@@ -49,10 +49,14 @@ export interface UnderTestOptions {
   readonly ociRuntime?: string;
   readonly blanks?: { readonly min: number; readonly max: number };
   readonly log?: Log;
+  /** Where its native programs are, if not where the Makefile puts them. */
+  readonly programsDir?: string;
+  /** A directory that is there already, such as a file system of the test's own; it is emptied in the end. */
+  readonly stateDir?: string;
 }
 
 export async function makeRuntime(options: UnderTestOptions = {}): Promise<RuntimeUnderTest> {
-  const stateDir = await mkdtemp(join(tmpdir(), "mayfly-runtime-"));
+  const stateDir = options.stateDir ?? (await mkdtemp(join(tmpdir(), "mayfly-runtime-")));
   const hostId = `test-${randomBytes(4).toString("hex")}`;
   const registry = await startRegistry();
   const create = () =>
@@ -62,6 +66,7 @@ export async function makeRuntime(options: UnderTestOptions = {}): Promise<Runti
       runDir: "/run/mayfly",
       driver: options.driver ?? "launcher",
       blanks: options.blanks,
+      programsDir: options.programsDir,
       ociRuntime: options.ociRuntime ?? "/usr/sbin/runc",
       seccompProfile: "/usr/share/containers/seccomp.json",
       uidBase: DEFAULT_UID_BASE,
