@@ -13,7 +13,7 @@ import type { DriverName } from "./arguments.ts";
 import { removeCgroups } from "./cgroups.ts";
 
 /** On disk: /tmp may be in memory, where the layers of other engines have an advantage that they do not have in life. */
-const ROOT = "/var/tmp/mayfly-bench-";
+const ROOT = "/var/tmp";
 const STOP_MS = 20_000;
 const REGISTRY_PORT = 5_100;
 
@@ -32,8 +32,8 @@ export interface Workshop {
 }
 
 export async function openWorkshop(options: { driver: DriverName }): Promise<Workshop> {
-  const directory = await mkdtemp(ROOT);
   const cgroup = `mayfly-bench-${process.pid}`;
+  const directory = await mkdtemp(join(ROOT, `${cgroup}-`));
   const scope = new Scope();
   scope.add("directory", () => rm(directory, { recursive: true, force: true }));
   scope.add("mounts", () => unmountBelow(directory));
