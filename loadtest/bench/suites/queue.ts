@@ -14,7 +14,7 @@ import { openBareBullmq } from "../queue/bare-bullmq.ts";
 import { openMayflyQueue } from "../queue/mayfly-client.ts";
 import { QUEUES, type QueueClient, type QueueName } from "../queue/queue-client.ts";
 import { suiteReport } from "../report.ts";
-import { interleave, type Lane } from "../rounds.ts";
+import { absent, interleave, type Lane, type Measured, reasonOf } from "../rounds.ts";
 import type { Suite } from "./suite.ts";
 
 const REDIS_PORT = 6_490;
@@ -40,14 +40,21 @@ export const queue: Suite = async ({ workshop, isQuick, say }) => {
   const { rounds, count } = isQuick ? QUICK : FULL;
   const { urlFile } = await startRedis(workshop.place, await freePort(REDIS_PORT));
   const opened: Side[] = [];
+  const missing: Measured[] = [];
   try {
-    for (const name of QUEUES) opened.push(await Side.open(name, urlFile));
+    for (const name of QUEUES) {
+      try {
+        opened.push(await Side.open(name, urlFile));
+      } catch (error) {
+        missing.push(absent(name, "ms", reasonOf(error)));
+      }
+    }
     const measured = await interleave(
       opened.map((side) => side.lane(count)),
       { rounds, settleMs: SETTLE_MS },
       say,
     );
-    return suiteReport(measured, ["mayfly-queue/bullmq"]);
+    return suiteReport([...measured, ...missing], ["mayfly-queue/bullmq"]);
   } finally {
     for (const side of opened) await side.close();
   }
