@@ -3,7 +3,7 @@
 // A BullMQ job is a ticket: it says that an attempt waits, and is spent as soon as the run's record is claimed. The record,
 // not the job, is the truth; a ticket that comes twice, or late, claims nothing and is thrown away.
 
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as immediate } from "node:timers/promises";
 import { type Job, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { monotonicMs } from "../core/clock.ts";
@@ -136,6 +136,8 @@ export class Consumer {
       letGo(); // The ticket stays with BullMQ, which hands it out again.
       throw error;
     }
+    // The run is on its way before anything else is done here: the launcher works while this process does BullMQ's bookkeeping.
+    await immediate();
     // Not awaited: whether BullMQ hears of it now or hands the ticket out again, the record decides.
     this.#spend(job).catch((error) => log.warn("ticket.unspent", { job: job.id, error }));
   }
