@@ -60,11 +60,19 @@ const RULED_HERE: ReadonlySet<string> = new Set(["clone", "clone3", "socket"]);
 /** Address families that reach past the network namespace: the kernel's crypto (AF_ALG), and the hypervisor (AF_VSOCK). */
 const AF_ALG = 38;
 const AF_VSOCK = 40;
-const socketRule = (op: string, family: number): ProfileRule => ({
-  names: ["socket"],
-  action: "SCMP_ACT_ALLOW",
-  args: [{ index: 0, value: family, valueTwo: 0, op }],
-});
+/** Of linux/socket.h: one more than the highest family there is. */
+const AF_MAX = 46;
+/** The kernel looks at the low half of the register alone: a filter that compared all of it would let `40 | 1 << 32` through. */
+const LOW_HALF = 0xffff_ffff;
+const socketRules = Array.from({ length: AF_MAX }, (_, family) => family)
+  .filter((family) => family !== AF_ALG && family !== AF_VSOCK)
+  .map(
+    (family): ProfileRule => ({
+      names: ["socket"],
+      action: "SCMP_ACT_ALLOW",
+      args: [{ index: 0, value: LOW_HALF, valueTwo: family, op: "SCMP_CMP_MASKED_EQ" }],
+    }),
+  );
 
 /**
  * What is refused is refused as Docker does it, with EPERM: programs know what to make of that.
@@ -78,9 +86,7 @@ const OWN_RULES: readonly ProfileRule[] = [
     args: [{ index: 0, value: CLONE_NAMESPACES, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }],
   },
   { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
-  socketRule("SCMP_CMP_LT", AF_ALG),
-  socketRule("SCMP_CMP_EQ", AF_ALG + 1),
-  socketRule("SCMP_CMP_GT", AF_VSOCK),
+  ...socketRules,
 ];
 
 const ARCHITECTURES: Readonly<Record<string, { seccomp: string; profile: string }>> = {

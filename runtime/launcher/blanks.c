@@ -24,12 +24,17 @@ enum {
     QUIET_MS = 5,    // After the last arrival; what a start takes, and more.
 };
 
+struct removal {
+    void (*done)(void *owner, const char *why);
+    void *owner;
+};
+
 struct making;
 
 static struct {
     unsigned min, max, target;
     struct blank *ready;     // The one that was made last is used first: its pages are the likeliest to be at hand.
-    unsigned ready_count, making, removing;
+    unsigned ready_count, making, making_urgently, removing;
     struct making *in_making;
     struct sandbox *waiting; // The first has waited longest.
     unsigned waiting_count;
@@ -43,10 +48,13 @@ static struct {
 // A name that is on its way to being a blank.
 struct making {
     struct making *next;
+    bool urgent;
     char name[CGROUP_NAME_BYTES];
 };
 
 static void fill(void);
+static void retire(struct blank *blank);
+static void on_removed(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]);
 
 // ---- Making -----------------------------------------------------------------------------------------------------------
 
@@ -102,22 +110,42 @@ static void keep(struct blank *blank) {
     pool.ready_count++;
 }
 
+// What has come to nothing, at whatever stage: the process is a child of ours, whoever made it, and the cgroup is removed by name.
+static void abandon(const char *name, pid_t pid, const int descriptors[BLANK_DESCRIPTORS]) {
+    if (pid > 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    for (int i = 0; i < BLANK_DESCRIPTORS; i++) {
+        if (descriptors[i] >= 0) close(descriptors[i]);
+    }
+    struct task *task = task_new(JOB_REMOVE, name, 0);
+    struct removal *removal = calloc(1, sizeof *removal);
+    if (!task || !removal) return free(removal), (void)(task ? task_free(task) : (void)0);
+    pool.removing++;
+    task->owner = removal;
+    task->done = on_removed;
+    makers_submit(task);
+}
+
 static void end_making(struct making *making) {
     for (struct making **at = &pool.in_making; *at; at = &(*at)->next) {
         if (*at != making) continue;
         *at = making->next;
         break;
     }
-    free(making);
     pool.making--;
+    pool.making_urgently -= making->urgent;
+    free(making);
 }
 
 static void on_made(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]) {
     end_making(task->owner);
-    struct blank *blank = result->failed ? NULL : new_blank(task->job->name, result->pid, descriptors);
+    // A launcher out of descriptors gets only some of them.
+    bool is_whole = !result->failed && descriptors[BLANK_DESCRIPTORS - 1] >= 0;
+    struct blank *blank = is_whole ? new_blank(task->job->name, result->pid, descriptors) : NULL;
     if (!blank) {
-        // A maker's child is ours; one that has come to nothing is reaped here.
-        if (result->failed && result->pid > 0) waitpid(result->pid, NULL, WNOHANG);
+        abandon(task->job->name, result->pid, descriptors);
         log_event(LOG_ERROR, "blank.not_made", "\"stage\":\"%s\",\"message\":\"%s\"", result->stage, log_text(result->text));
         pool.rest_until_ms = now_ms() + REST_MS;
         struct sandbox *sandbox = next_waiting();
@@ -126,6 +154,7 @@ static void on_made(struct task *task, const struct job_result *result, int desc
     }
     struct sandbox *sandbox = next_waiting();
     if (sandbox) sandbox_on_blank(sandbox, blank);
+    else if (pool.stopping) retire(blank);
     else keep(blank);
     fill();
 }
@@ -139,6 +168,8 @@ static bool make_one(bool urgent) {
     making->next = pool.in_making;
     pool.in_making = making;
     pool.making++;
+    pool.making_urgently += urgent;
+    making->urgent = urgent;
     task->owner = making;
     task->urgent = urgent;
     task->done = on_made;
@@ -156,7 +187,7 @@ static bool may_refill(void) {
 // As many are on their way as are waited for and wanted ahead.
 static void fill(void) {
     if (pool.stopping) return;
-    while (pool.making < pool.waiting_count) {
+    while (pool.making_urgently < pool.waiting_count) {
         if (!make_one(true)) return;
     }
     if (!may_refill()) return;
@@ -206,11 +237,6 @@ void blank_kill(const struct blank *blank) {
     syscall(SYS_pidfd_send_signal, blank->pidfd, SIGKILL, NULL, 0);
     if (pool.cgroups->version == 2) cgroup_kill(pool.cgroups, blank->name);
 }
-
-struct removal {
-    void (*done)(void *owner, const char *why);
-    void *owner;
-};
 
 static void on_removed(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]) {
     struct removal *removal = task->owner;

@@ -92,7 +92,7 @@ static int open_parent(struct hierarchy *hierarchy, const char *parent, int vers
     return version == 2 ? write_file(hierarchy->parent_fd, "cgroup.subtree_control", "+cpu +memory +pids") : 0;
 }
 
-const char *cgroup_open(struct cgroups *cgroups, const char *mountinfo, const char *parent, const struct policy *policy) {
+const char *cgroup_open(struct cgroups *cgroups, const char *mountinfo, const char *parent) {
     *cgroups = (struct cgroups){0};
     const char *missing = hierarchies_find(cgroups, mountinfo);
     if (missing) return missing;
@@ -100,9 +100,11 @@ const char *cgroup_open(struct cgroups *cgroups, const char *mountinfo, const ch
         if (open_parent(&cgroups->hierarchies[i], parent, cgroups->version)) return "the parent cgroup cannot be made";
         cgroups->hierarchies[i].per_sandbox = cgroups->version == 2 || (int)i != cgroups->of[CONTROLLER_DEVICES];
     }
-    int failed = cgroups->version == 2 ? rule_devices_v2(cgroups->hierarchies[0].parent_fd, policy)
-                                       : rule_devices_v1(cgroups, policy);
-    return failed ? "the device rules cannot be set" : NULL;
+    return NULL;
+}
+
+int cgroup_rule_devices(const struct cgroups *cgroups, const struct policy *policy) {
+    return cgroups->version == 2 ? rule_devices_v2(cgroups->hierarchies[0].parent_fd, policy) : rule_devices_v1(cgroups, policy);
 }
 
 // ---- One sandbox's ----------------------------------------------------------------------------------------------------

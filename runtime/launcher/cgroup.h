@@ -39,9 +39,11 @@ struct cgroup_facts {
     uint64_t cpu_us, throttled_us, peak_memory_bytes, oom_kills;
 };
 
-// Finds the hierarchies in MOUNTINFO (a path, in the form of proc_pid_mountinfo(5)), makes PARENT, and rules its devices. NULL, or
-// what is missing: a limit that nobody enforces must not be accepted.
-const char *cgroup_open(struct cgroups *cgroups, const char *mountinfo, const char *parent, const struct policy *policy);
+// Finds the hierarchies in MOUNTINFO (a path, in the form of proc_pid_mountinfo(5)), and makes PARENT. NULL, or what is missing: a
+// limit that nobody enforces must not be accepted.
+const char *cgroup_open(struct cgroups *cgroups, const char *mountinfo, const char *parent);
+// Rules the devices of all that is below PARENT. Of whoever owns PARENT: meanwhile containers may be refused a device.
+int cgroup_rule_devices(const struct cgroups *cgroups, const struct policy *policy);
 
 // The calls below return 0, or -1 and errno.
 int cgroup_make(const struct cgroups *cgroups, const char *name);

@@ -171,8 +171,8 @@ static void on_caller(struct source *source, uint32_t events) {
     (void)events;
     int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
-        // Out of descriptors: who waits is asked again with the next tick, and not in a circle.
-        if (errno == EMFILE || errno == ENFILE) loop_change(&listener, 0);
+        // Out of descriptors or memory: who waits is asked again with the next tick, and not in a circle.
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) loop_change(&listener, 0);
         return;
     }
     struct connection *connection = is_root(fd) ? calloc(1, sizeof *connection) : NULL;

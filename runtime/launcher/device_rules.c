@@ -61,7 +61,7 @@ int rule_devices_v2(int cgroup_fd, const struct policy *policy) {
     int program_fd = load_device_program(policy);
     if (program_fd < 0) return -1;
     union bpf_attr attach = {.target_fd = (uint32_t)cgroup_fd, .attach_bpf_fd = (uint32_t)program_fd,
-                             .attach_type = BPF_CGROUP_DEVICE, .attach_flags = BPF_F_ALLOW_MULTI};
+                             .attach_type = BPF_CGROUP_DEVICE}; // In place of an earlier life's.
     int result = (int)syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach);
     int error = errno;
     close(program_fd);

@@ -33,6 +33,7 @@ export class LauncherProcess {
   #ready = Promise.withResolvers<void>();
   #isUp = false;
   #stopped = false;
+  #restarting: Promise<void> | undefined;
   #restartMs = RESTART_MS.first;
   #lastLine = "";
 
@@ -65,13 +66,18 @@ export class LauncherProcess {
   async stop(): Promise<boolean> {
     this.#stopped = true;
     this.#watch?.destroy();
-    const child = this.#child;
-    if (!child) return false;
-    child.stdin?.end(); // The lifeline.
+    await this.#restarting;
+    if (!this.#child) return false;
+    await this.#end(this.#child);
+    return true;
+  }
+
+  /** By its lifeline; one that does not heed it, by force. */
+  async #end(child: ChildProcess): Promise<void> {
+    child.stdin?.end();
     const overdue = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
     await ended(child);
     clearTimeout(overdue);
-    return true;
   }
 
   /** Whether somebody listens; then the connection is kept as the watch. */
@@ -90,6 +96,7 @@ export class LauncherProcess {
 
   async #launch(): Promise<void> {
     const { argv, socketPath } = this.#options;
+    if (this.#stopped) return;
     if (!argv) throw new MayflyError("host_unavailable", `no launcher listens at ${socketPath}`);
     const child = startProcess(argv, { stdio: ["pipe", "pipe", "inherit"] });
     this.#child = child;
@@ -98,6 +105,7 @@ export class LauncherProcess {
     const overdue = setTimeout(() => child.kill("SIGKILL"), READY_MS);
     const started = await Promise.race([isReady, ended(child).then(() => false)]);
     clearTimeout(overdue);
+    if (this.#stopped) return void child.stdin?.end(); // Stopped meanwhile: nobody else ends it.
     if (started && (await this.#connect())) return;
     this.#child = undefined;
     throw new MayflyError("host_unavailable", `the launcher does not start: ${this.#lastLine}`);
@@ -135,9 +143,9 @@ export class LauncherProcess {
     this.#ready.promise.catch(() => {});
     this.#options.log.error("launcher.lost", { afterMs: Math.round(afterMs) });
     if (afterMs > HEALTHY_MS) this.#restartMs = RESTART_MS.first;
-    if (this.#child) await ended(this.#child);
+    if (this.#child) await this.#end(this.#child);
     this.#child = undefined;
-    await this.#startAgain();
+    this.#restarting = this.#startAgain();
   }
 
   async #startAgain(): Promise<void> {

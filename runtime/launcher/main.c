@@ -209,14 +209,15 @@ static void watch_signals(void) {
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     loop_add(&signals, signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), EPOLLIN, on_signal);
-    if (options.lifeline) loop_add(&lifeline, STDIN_FILENO, EPOLLIN, on_lifeline);
+    if (options.lifeline && !loop_add(&lifeline, STDIN_FILENO, EPOLLIN, on_lifeline)) fail("--lifeline", strerror(errno));
 }
 
 static int start(void) {
     policy_read(options.policy, &policy);
-    const char *failed = cgroup_open(&cgroups, options.mountinfo, options.cgroup, &policy);
+    const char *failed = cgroup_open(&cgroups, options.mountinfo, options.cgroup);
     if (failed) fail("cgroups", failed);
     lock_cgroup();
+    if (cgroup_rule_devices(&cgroups, &policy)) fail("device rules", strerror(errno));
     cgroup_each(&cgroups, sweep_one, NULL);
     int socket = listen_at(options.socket);
     int blank = open(options.blank, O_PATH | O_CLOEXEC);

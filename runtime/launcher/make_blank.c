@@ -69,9 +69,13 @@ static int open_namespace(pid_t pid, const char *name) {
 }
 
 static int start_donor(struct donor *donor, uid_t base) {
+    pid_t maker = getpid();
     donor->pid = clone_process(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS, SIGCHLD, &donor->pidfd, -1);
     if (donor->pid == 0) {
+        // It is to hold nothing of its maker's, and not to outlive it: not even one that died before the next line.
+        close_range(0, ~0U, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != maker) _exit(EXIT_FAILURE);
         for (;;) pause();
     }
     if (donor->pid < 0) return -1;
@@ -95,6 +99,14 @@ struct inside {
     int streams[3], channel;
 };
 
+// A launcher that is spared when memory runs out does not hand that on to its containers. A host that forbids it lowers nothing.
+static void forget_oom_score(void) {
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    ssize_t written = fd < 0 ? 0 : write(fd, "0", 1);
+    (void)written;
+    if (fd >= 0) close(fd);
+}
+
 // Between clone and exec: what the blank is to have is put where plan.h says, and all else is closed. A number asked for may be
 // that of a descriptor which is still to be moved, so everything moves up first.
 static _Noreturn void execute_blank(const struct maker_context *context, const struct donor *donor, const struct inside *inside) {
@@ -107,6 +119,7 @@ static _Noreturn void execute_blank(const struct maker_context *context, const s
         if (dup3(moved[i], i, i == PROGRAM ? O_CLOEXEC : 0) < 0) _exit(EXIT_FAILURE);
     }
     close_range(COUNT, ~0U, 0);
+    forget_oom_score();
     setsid();
     sigset_t none;
     sigemptyset(&none);

@@ -163,7 +163,8 @@ static void on_result(struct source *source, uint32_t events) {
     if (!task) return lose(maker);
     struct cmsghdr *header = CMSG_FIRSTHDR(&letter);
     memset(descriptors, -1, sizeof descriptors);
-    if (header && header->cmsg_len == CMSG_LEN(sizeof descriptors)) memcpy(descriptors, CMSG_DATA(header), sizeof descriptors);
+    size_t sent = header && header->cmsg_type == SCM_RIGHTS ? header->cmsg_len - CMSG_LEN(0) : 0;
+    if (sent > 0 && sent <= sizeof descriptors) memcpy(descriptors, CMSG_DATA(header), sent);
     finish(task, &result, descriptors);
     dispatch();
 }

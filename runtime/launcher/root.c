@@ -3,6 +3,7 @@
 #include "root.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,7 +32,8 @@ static const char *fill_root(const char *layers) {
     if (mkdir("layers", 0700) || mkdir("proc", 0555) || mkdir("empty", 0555) || mkdir("stage", 0755)) return "directories";
     if (mount(layers, "layers", NULL, MS_BIND | MS_REC, NULL)) return layers;
     // What is only read cannot be written to by a mistake either; overlayfs takes a read-only layer as it is.
-    if (mount(NULL, "layers", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NODEV, NULL)) return layers;
+    struct mount_attr readonly = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV};
+    if (mount_setattr(AT_FDCWD, "layers", AT_RECURSIVE, &readonly, sizeof readonly)) return layers;
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL)) return "proc";
     return make_nodes();
 }

@@ -286,9 +286,10 @@ int64_t sandboxes_check(int64_t now) {
 }
 
 const char *sandboxes_reset(struct connection *connection) {
-    if (resetter) return "a reset is under way";
-    resetter = connection;
+    if (resetter && connection) return "a reset is under way";
+    if (connection) resetter = connection;
     reset_ids_bytes = 0;
+    reset_left++; // Until all are counted: some are removed at once.
     for (struct sandbox *sandbox = alive, *next; sandbox; sandbox = next) {
         next = sandbox->next;
         if (sandbox->removed || sandbox->is_reset) continue;
@@ -301,6 +302,7 @@ const char *sandboxes_reset(struct connection *connection) {
         }
         sandbox_kill(sandbox);
     }
+    reset_left--;
     tell_reset();
     return NULL;
 }

@@ -20,9 +20,17 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 // ---- What PID 1 reports --------------------------------------------------------------------------------------------------------
+
+// The loop reads it without waiting, and must be sure that it does not wait: PID 1 keeps the same open file.
+static bool is_terminal_master(int descriptor) {
+    struct stat status;
+    return fstat(descriptor, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(5, 2);
+}
 
 static void on_started(struct sandbox *sandbox, uint32_t start_us) {
     int64_t all_us = now_us() - sandbox->asked_us;
@@ -36,7 +44,9 @@ static void on_report(struct sandbox *sandbox, const struct report *report, int 
     int error = (int)(report->value & 0xff);
     switch (report->kind) {
     case REPORT_TERMINAL:
-        if (descriptor >= 0) streams_use_terminal(&sandbox->streams, descriptor);
+        if (descriptor < 0) return sandbox_on_failure(sandbox, "init", "its terminal did not arrive");
+        if (sandbox->connection && is_terminal_master(descriptor)) streams_use_terminal(&sandbox->streams, descriptor);
+        else close(descriptor); // Nobody is there to use it, or it is something else.
         return;
     case REPORT_STARTED: return on_started(sandbox, report->value);
     case REPORT_EXITED: sandbox->exit_report = (int)(report->value & 0xff7f); return;
@@ -63,7 +73,12 @@ static ssize_t receive_report(int channel, struct report *report, int *descripto
     *descriptor = -1;
     ssize_t got = recvmsg(channel, &letter, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&letter) : NULL;
-    if (header && header->cmsg_len == CMSG_LEN(sizeof(int))) memcpy(descriptor, CMSG_DATA(header), sizeof(int));
+    // The space of one has room for two: what is more than was asked for is closed.
+    int sent[2] = {-1, -1};
+    if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len <= CMSG_LEN(sizeof sent))
+        memcpy(sent, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+    if (sent[1] >= 0) close(sent[1]);
+    *descriptor = sent[0];
     return got;
 }
 
@@ -128,6 +143,8 @@ static bool copy_layers(const struct run_request *run, struct job *job, size_t *
     size_t prefix = strlen(host_layers());
     for (unsigned i = 0; i < run->header.layers; i++, layer += strlen(layer) + 1) {
         if (strncmp(layer, host_layers(), prefix) != 0 || layer[prefix] != '/') return false;
+        // "." would be the directory of layers itself, and all of them.
+        if (layer[prefix + 1] == '\0' || layer[prefix + 1] == '.' || strstr(layer + prefix, "/./")) return false;
         out = stpcpy(out, layer + prefix + 1) + 1;
     }
     *bytes = (size_t)(out - job->layer_paths);

@@ -190,4 +190,5 @@ void streams_resize(struct streams *streams, unsigned rows, unsigned columns) {
 void streams_close(struct streams *streams) {
     for (int i = 0; i < STREAMS; i++) close_stream(&streams->of[i]);
     drop_input(streams);
+    streams->connection = NULL;
 }

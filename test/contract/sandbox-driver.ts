@@ -468,6 +468,10 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         expect(stdout).toBe("NoNewPrivs:\t1\nSeccomp:\t2\n");
       });
 
+      it("does not spare its programs when the host runs out of memory", async () => {
+        expect((await under.sh("cat /proc/self/oom_score_adj /proc/1/oom_score_adj")).stdout).toBe("0\n0\n");
+      });
+
       it("does not let a setuid program gain anything", async () => {
         const make = "cp /bin/busybox /tmp/busybox && chown 0:0 /tmp/busybox && chmod 4755 /tmp/busybox";
         const { stdout } = await under.sh(`${make} && su app -s /bin/sh -c '/tmp/busybox id -u'`);
