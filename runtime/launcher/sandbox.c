@@ -171,10 +171,12 @@ static void on_report(struct sandbox *sandbox, const struct report *report, int 
     }
 }
 
-// Nothing that PID 1 says is believed twice, out of order, or once it has nothing more to say.
+// Nothing that PID 1 says is believed twice, out of order, or once it has nothing more to say. A terminal that comes when the
+// connection is closed has nobody to be carried to.
 static bool is_expected(const struct sandbox *sandbox, const struct report *report) {
+    bool is_terminal = sandbox->streams.terminal && sandbox->connection;
     return sandbox->state >= STARTING && report->kind > sandbox->last_report && report->kind > REPORT_READY &&
-           report->kind <= REPORT_LAST && (report->kind != REPORT_TERMINAL || sandbox->streams.terminal);
+           report->kind <= REPORT_LAST && (report->kind != REPORT_TERMINAL || is_terminal);
 }
 
 static ssize_t receive_report(int channel, struct report *report, int *descriptor) {
