@@ -1,6 +1,7 @@
 // Whoever talks nonsense to the launcher loses its own connection and sandbox. Nobody else's is touched, and nothing of it is left.
 // The launcher is the sanitized build: what it reads or frees in the wrong place is a failure here, not bad luck elsewhere.
 
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -50,10 +51,13 @@ describe.each([
   });
 
   afterAll(async () => {
-    bystander.stdin.end();
-    expect((await bystander.ended).process).toEqual({ kind: "exited", exitCode: 0 });
-    await bystander.close();
-    await under.stop();
+    try {
+      bystander.stdin.end();
+      expect((await bystander.ended).process).toEqual({ kind: "exited", exitCode: 0 });
+      await bystander.close();
+    } finally {
+      await under.stop();
+    }
     expect(await sanitized.report()).toBe("");
   });
 
@@ -314,6 +318,27 @@ describe.each([
         if (read >= bytes + (bytes / MAX_CHUNK_BYTES) * 8) break;
       }
       expect(read).toBeGreaterThan(bytes);
+    });
+  });
+
+  describe("a terminal", () => {
+    it("that is handed over when its worker is gone is closed, and its sandbox removed", async () => {
+      // So deep that making it takes the init a while, after the launcher has told it what to run.
+      const workdir = "/d".repeat(1_500);
+      const one = peer();
+      await one.send(run({ workdir, terminal: { rows: 20, columns: 80 } }));
+      let init: number | undefined;
+      while (init === undefined)
+        init = (await theLauncher(under.host)).inits.find((pid) => existsSync(`/proc/${pid}/root/d`));
+      process.kill(launcher, "SIGSTOP");
+      try {
+        one.drop();
+        await one.closed;
+        // Of the init: the program, so the terminal has been handed over by now.
+        while (readFileSync(`/proc/${init}/task/${init}/children`, "utf8") === "") await turns(10);
+      } finally {
+        process.kill(launcher, "SIGCONT");
+      }
     });
   });
 
