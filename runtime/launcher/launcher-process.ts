@@ -12,7 +12,7 @@ import { startProcess } from "../host/command.ts";
 import { FrameConnection } from "./frames.ts";
 
 /** The pause before a lost launcher is started again, doubled each time up to the most; a minute of good health forgets it. */
-const RESTART_MS = { first: 20, most: 5_000 };
+const RESTART_MS = { first: 20, most: 1_000 };
 const HEALTHY_MS = 60_000;
 /** It waits up to 15 s for one that is ending, and removes what that left. */
 const READY_MS = 30_000;

@@ -47,7 +47,9 @@ describe("protocol.h and protocol.ts", () => {
       "MAX_CHUNK_BYTES",
       "STREAM_WINDOW_BYTES",
     ] as const;
-    expect(await inC(names)).toEqual(names.map((name) => protocol[name]));
+    const { PROTOCOL_VERSION, FRAME_HEADER_BYTES, MAX_FRAME_BYTES, MAX_CHUNK_BYTES, STREAM_WINDOW_BYTES } = protocol;
+    const ours = [PROTOCOL_VERSION, FRAME_HEADER_BYTES, MAX_FRAME_BYTES, MAX_CHUNK_BYTES, STREAM_WINDOW_BYTES];
+    expect(await inC(names)).toEqual(ours);
   });
 
   it("have structs of the same size", async () => {
