@@ -120,15 +120,15 @@ export class LauncherSandbox implements Sandbox {
 
   /** The launcher is gone, and with it every process that it owned. */
   #onClosed(): void {
-    this.#fail(new MayflyError("host_unavailable", "the launcher was lost", { details: { stage: "launcher" } }));
+    const lost = new MayflyError("host_unavailable", "the launcher was lost", { details: { stage: "launcher" } });
+    this.#fail(lost);
     this.#released.resolve("");
-    this.#endStreams();
+    this.#endStreams(lost); // Output that has not come in whole is not to be taken for all there was.
   }
 
-  #endStreams(): void {
+  #endStreams(why?: MayflyError): void {
     this.stdin.destroy();
-    this.stdout.destroy();
-    this.stderr.destroy();
+    for (const output of [this.stdout, this.stderr]) if (!output.readableEnded) output.destroy(why);
   }
 
   async #release(): Promise<void> {

@@ -18,6 +18,7 @@ export class OutputStream extends Readable {
     super({ highWaterMark: MAX_CHUNK_BYTES });
     this.#send = send;
     this.#index = index;
+    this.on("error", () => {}); // Whoever reads is told; nobody has to.
   }
 
   /** Bytes from the launcher; they are copied, as the frame they lie in is used again. */
