@@ -293,7 +293,11 @@ static void furnish(struct sandbox *sandbox) {
     task->done = on_furnished;
     task->owner = sandbox;
     task->descriptor = fcntl(sandbox->blank->pidfd, F_DUPFD_CLOEXEC, 0);
-    if (layer_bytes > MAX_LAYER_BYTES || !copy_layers(&run, job, &layer_bytes) || task->descriptor < 0) {
+    if (task->descriptor < 0) {
+        task_free(task);
+        return sandbox_on_failure(sandbox, "mount", strerror(errno));
+    }
+    if (layer_bytes > MAX_LAYER_BYTES || !copy_layers(&run, job, &layer_bytes)) {
         task_free(task);
         return sandbox_on_failure(sandbox, "mount", "its layers are not where this host keeps layers");
     }
