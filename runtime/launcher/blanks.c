@@ -24,11 +24,6 @@ enum {
     QUIET_MS = 5,    // After the last arrival; what a start takes, and more.
 };
 
-struct removal {
-    void (*done)(void *owner, const char *why);
-    void *owner;
-};
-
 struct making;
 
 static struct {
@@ -54,7 +49,6 @@ struct making {
 
 static void fill(void);
 static void retire(struct blank *blank);
-static void on_removed(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]);
 
 // ---- Making -----------------------------------------------------------------------------------------------------------
 
@@ -84,8 +78,56 @@ static void on_gone(struct source *source, uint32_t events) {
     fill();
 }
 
+struct removal {
+    void (*done)(void *owner, const char *why);
+    void *owner;
+};
+
+static void on_removed(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]) {
+    struct removal *removal = task->owner;
+    (void)descriptors;
+    pool.removing--;
+    if (result->failed) log_event(LOG_ERROR, "blank.not_removed", "\"blank\":\"%s\",\"message\":\"%s\"", task->job->name, log_text(result->text));
+    if (removal->done) removal->done(removal->owner, result->failed ? result->text : NULL);
+    free(removal);
+}
+
+// Has its cgroups removed, and its mounts, whose namespace is taken over.
+static void submit_removal(const char *name, int mounts, void (*done)(void *, const char *), void *owner) {
+    struct task *task = task_new(JOB_REMOVE, name, 0);
+    struct removal *removal = calloc(1, sizeof *removal);
+    if (!task || !removal) {
+        log_event(LOG_ERROR, "blank.not_removed", "\"blank\":\"%s\",\"message\":\"no memory\"", name);
+        if (mounts >= 0) close(mounts);
+        if (task) task_free(task);
+        free(removal);
+        if (done) done(owner, "no memory");
+        return;
+    }
+    pool.removing++;
+    *removal = (struct removal){done, owner};
+    task->descriptors[0] = mounts;
+    task->owner = removal;
+    task->done = on_removed;
+    makers_submit(task);
+}
+
+// One that came to nothing: its maker could not make it, or was lost, or there is no room for its descriptors here. Whoever has made
+// it, the process is our child.
+static void discard(const char *name, pid_t pid, int descriptors[BLANK_DESCRIPTORS]) {
+    for (int i = 0; i < BLANK_DESCRIPTORS; i++) {
+        if (descriptors[i] >= 0) close(descriptors[i]);
+    }
+    if (pid > 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    submit_removal(name, -1, NULL, NULL);
+}
+
 static struct blank *new_blank(const char *name, pid_t pid, const int descriptors[BLANK_DESCRIPTORS]) {
-    struct blank *blank = calloc(1, sizeof *blank);
+    // Given in order: when there was no room for all, the last are missing.
+    struct blank *blank = descriptors[BLANK_DESCRIPTORS - 1] < 0 ? NULL : calloc(1, sizeof *blank);
     if (!blank) return NULL;
     *blank = (struct blank){.pid = pid, .pidfd = descriptors[MADE_PIDFD], .channel = descriptors[MADE_CHANNEL],
                             .mounts = descriptors[MADE_MOUNTS]};
@@ -110,24 +152,6 @@ static void keep(struct blank *blank) {
     pool.ready_count++;
 }
 
-// What has come to nothing, at whatever stage: the process is a child of ours, whoever made it, and the cgroup is removed by name.
-static void abandon(const char *name, pid_t pid, const int descriptors[BLANK_DESCRIPTORS]) {
-    if (pid > 0) {
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-    }
-    for (int i = 0; i < BLANK_DESCRIPTORS; i++) {
-        if (descriptors[i] >= 0) close(descriptors[i]);
-    }
-    struct task *task = task_new(JOB_REMOVE, name, 0);
-    struct removal *removal = calloc(1, sizeof *removal);
-    if (!task || !removal) return free(removal), (void)(task ? task_free(task) : (void)0);
-    pool.removing++;
-    task->owner = removal;
-    task->done = on_removed;
-    makers_submit(task);
-}
-
 static void end_making(struct making *making) {
     for (struct making **at = &pool.in_making; *at; at = &(*at)->next) {
         if (*at != making) continue;
@@ -141,15 +165,14 @@ static void end_making(struct making *making) {
 
 static void on_made(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]) {
     end_making(task->owner);
-    // A launcher out of descriptors gets only some of them.
-    bool is_whole = !result->failed && descriptors[BLANK_DESCRIPTORS - 1] >= 0;
-    struct blank *blank = is_whole ? new_blank(task->job->name, result->pid, descriptors) : NULL;
+    struct blank *blank = result->failed ? NULL : new_blank(task->job->name, result->pid, descriptors);
     if (!blank) {
-        abandon(task->job->name, result->pid, descriptors);
-        log_event(LOG_ERROR, "blank.not_made", "\"stage\":\"%s\",\"message\":\"%s\"", result->stage, log_text(result->text));
+        const char *stage = result->failed ? result->stage : "blank", *text = result->failed ? result->text : "no descriptors left";
+        log_event(LOG_ERROR, "blank.not_made", "\"stage\":\"%s\",\"message\":\"%s\"", stage, log_text(text));
         pool.rest_until_ms = now_ms() + REST_MS;
+        discard(task->job->name, result->pid, descriptors);
         struct sandbox *sandbox = next_waiting();
-        if (sandbox) sandbox_on_failure(sandbox, result->stage, result->text);
+        if (sandbox) sandbox_on_failure(sandbox, stage, text);
         return;
     }
     struct sandbox *sandbox = next_waiting();
@@ -238,40 +261,17 @@ void blank_kill(const struct blank *blank) {
     if (pool.cgroups->version == 2) cgroup_kill(pool.cgroups, blank->name);
 }
 
-static void on_removed(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]) {
-    struct removal *removal = task->owner;
-    (void)descriptors;
-    pool.removing--;
-    if (result->failed) log_event(LOG_ERROR, "blank.not_removed", "\"blank\":\"%s\",\"message\":\"%s\"", task->job->name, log_text(result->text));
-    if (removal->done) removal->done(removal->owner, result->failed ? result->text : NULL);
-    free(removal);
-}
-
 static void close_descriptor(int *fd) {
     if (*fd >= 0) close(*fd);
     *fd = -1;
 }
 
 void blank_remove(struct blank *blank, void (*done)(void *, const char *), void *owner) {
-    struct task *task = task_new(JOB_REMOVE, blank->name, 0);
-    struct removal *removal = calloc(1, sizeof *removal);
     loop_remove(&blank->gone);
     close_descriptor(&blank->pidfd);
     close_descriptor(&blank->channel);
     for (int i = 0; i < 3; i++) close_descriptor(&blank->streams[i]);
-    if (!task || !removal) {
-        log_event(LOG_ERROR, "blank.not_removed", "\"blank\":\"%s\",\"message\":\"no memory\"", blank->name);
-        close_descriptor(&blank->mounts);
-        free(task), free(removal);
-        if (done) done(owner, "no memory");
-    } else {
-        pool.removing++;
-        *removal = (struct removal){done, owner};
-        task->descriptors[0] = blank->mounts;
-        task->owner = removal;
-        task->done = on_removed;
-        makers_submit(task);
-    }
+    submit_removal(blank->name, blank->mounts, done, owner);
     loop_free(blank);
 }
 

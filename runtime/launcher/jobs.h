@@ -50,13 +50,14 @@ struct maker_context {
     int home_fd;   // pidfd of the launcher: the namespaces that a maker comes back to
 };
 
-// The whole life of a maker process: does one job after the other until SOCKET has no other end. Does not return.
-_Noreturn void maker_run(int socket, const struct maker_context *context);
+// The whole life of a maker process: does one job after the other until SOCKET has no other end. Does not return. BLANK_PID, which is
+// shared with the launcher, holds the PID of a blank from the moment it is there until its result is sent.
+_Noreturn void maker_run(int socket, const struct maker_context *context, pid_t *blank_pid);
 
 // The jobs. Each fills in *RESULT; when it has failed nothing of it is left, but a blank that could not be furnished, which is
 // the launcher's to remove.
 void make_blank(const struct maker_context *context, const struct job *job, struct job_result *result,
-                int descriptors[BLANK_DESCRIPTORS]);
+                int descriptors[BLANK_DESCRIPTORS], pid_t *blank_pid);
 void furnish_blank(const struct maker_context *context, const struct job *job, int pidfd, int channel, struct job_result *result);
 
 void job_failed(struct job_result *result, const char *stage, const char *what, int error);

@@ -29,9 +29,11 @@
 
 enum { READY_MS = 10000, MAX_TRIES = 3 };
 
-static pid_t clone_process(uint64_t flags, int exit_signal, int *pidfd, int cgroup) {
+// The kernel itself writes *PID, before the child can run and before this process can be killed.
+static pid_t clone_process(uint64_t flags, int exit_signal, int *pidfd, pid_t *pid, int cgroup) {
     struct clone_args args = {.flags = flags | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd,
                               .exit_signal = (uint64_t)exit_signal};
+    if (pid) args.flags |= CLONE_PARENT_SETTID, args.parent_tid = (uint64_t)(uintptr_t)pid;
     if (cgroup >= 0) args.flags |= CLONE_INTO_CGROUP, args.cgroup = (uint64_t)cgroup;
     return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
@@ -70,7 +72,7 @@ static int open_namespace(pid_t pid, const char *name) {
 
 static int start_donor(struct donor *donor, uid_t base) {
     pid_t maker = getpid();
-    donor->pid = clone_process(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS, SIGCHLD, &donor->pidfd, -1);
+    donor->pid = clone_process(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS, SIGCHLD, &donor->pidfd, NULL, -1);
     if (donor->pid == 0) {
         // It is to hold nothing of its maker's, and not to outlive it: not even one that died before the next line.
         close_range(0, ~0U, 0);
@@ -168,9 +170,9 @@ static void unmake(const struct maker_context *context, const char *name, int ou
 }
 
 static const char *start_blank(const struct maker_context *context, const char *name, const struct donor *donor,
-                               struct inside *inside, int outside[BLANK_DESCRIPTORS], pid_t *pid) {
+                               struct inside *inside, int outside[BLANK_DESCRIPTORS], pid_t *pid, pid_t *shared_pid) {
     int cgroup = cgroup_descriptor(context->cgroups, name);
-    *pid = clone_process(CLONE_NEWNS | CLONE_NEWPID | CLONE_PARENT, 0, &outside[MADE_PIDFD], cgroup);
+    *pid = clone_process(CLONE_NEWNS | CLONE_NEWPID | CLONE_PARENT, 0, &outside[MADE_PIDFD], shared_pid, cgroup);
     if (*pid == 0) execute_blank(context, donor, inside);
     if (cgroup >= 0) close(cgroup);
     close_all((int *)inside, sizeof *inside / sizeof(int));
@@ -184,7 +186,7 @@ static const char *start_blank(const struct maker_context *context, const char *
 }
 
 void make_blank(const struct maker_context *context, const struct job *job, struct job_result *result,
-                int outside[BLANK_DESCRIPTORS]) {
+                int outside[BLANK_DESCRIPTORS], pid_t *blank_pid) {
     struct donor donor = {.pidfd = -1, .userns = -1};
     struct inside inside = {{-1, -1, -1}, -1};
     uid_t base = context->policy->uid_base;
@@ -193,7 +195,7 @@ void make_blank(const struct maker_context *context, const struct job *job, stru
     else if (make_streams(&inside, outside, base)) job_failed(result, "blank", "streams", errno);
     else if (start_donor(&donor, base)) job_failed(result, "blank", "namespaces", errno);
     if (!result->failed) {
-        const char *failed = start_blank(context, job->name, &donor, &inside, outside, &result->pid);
+        const char *failed = start_blank(context, job->name, &donor, &inside, outside, &result->pid, blank_pid);
         if (failed) job_failed(result, "blank", failed, errno);
         else if (!await_ready(outside[MADE_CHANNEL], result->text)) job_failed(result, "blank", NULL, 0);
     }

@@ -70,12 +70,14 @@ static void close_descriptors(int descriptors[JOB_DESCRIPTORS]) {
     }
 }
 
-static void do_job(const struct maker_context *context, int socket, const struct job *job, int descriptors[JOB_DESCRIPTORS]) {
+static void do_job(const struct maker_context *context, int socket, const struct job *job, int descriptors[JOB_DESCRIPTORS],
+                   pid_t *blank_pid) {
     struct job_result result = {0};
     int made[BLANK_DESCRIPTORS];
     bool is_made = false;
     if (job->kind == JOB_MAKE) {
-        make_blank(context, job, &result, made);
+        *blank_pid = 0;
+        make_blank(context, job, &result, made, blank_pid);
         is_made = !result.failed;
     } else if (job->kind == JOB_FURNISH) {
         furnish_blank(context, job, descriptors[0], descriptors[1], &result);
@@ -89,12 +91,13 @@ static void do_job(const struct maker_context *context, int socket, const struct
     for (int i = 0; is_made && i < BLANK_DESCRIPTORS; i++) close(made[i]);
 }
 
-_Noreturn void maker_run(int socket, const struct maker_context *context) {
+_Noreturn void maker_run(int socket, const struct maker_context *context, pid_t *blank_pid) {
     size_t room = sizeof(struct job) + MAX_LAYER_BYTES;
     struct job *job = malloc(room);
     prctl(PR_SET_NAME, "mayfly-maker");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (!job || cgroup_join_devices(context->cgroups)) _exit(EXIT_FAILURE);
-    for (int descriptors[JOB_DESCRIPTORS]; receive_job(socket, job, room, descriptors);) do_job(context, socket, job, descriptors);
+    for (int descriptors[JOB_DESCRIPTORS]; receive_job(socket, job, room, descriptors);)
+        do_job(context, socket, job, descriptors, blank_pid);
     _exit(EXIT_SUCCESS);
 }

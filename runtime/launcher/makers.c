@@ -11,17 +11,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DESCRIPTORS_KEPT = 16, SOCKET_BYTES = 4 * MAX_LAYER_BYTES };
+enum { DESCRIPTORS_KEPT = 16, SOCKET_BYTES = 4 * MAX_LAYER_BYTES, MAX_LOST = 3 };
 
 struct maker {
     struct source source;
     pid_t pid;
     struct task *task; // At work on it, or NULL.
+    bool is_proven;    // It has done a job.
 };
+
+// Memory shared with the makers: the PID of the blank that each is making. A maker that is lost cannot tell it any more, and the
+// blank is the launcher's child to reap.
+static pid_t *at_blank;
 
 struct queue {
     struct task *first, **last;
@@ -134,15 +140,20 @@ static void lose(struct maker *maker) {
     struct job_result result = {0};
     int none[BLANK_DESCRIPTORS];
     memset(none, -1, sizeof none);
+    pid_t blank_pid = at_blank[maker - makers];
     log_event(LOG_ERROR, "maker.lost", "\"pid\":%d,\"job\":%u", maker->pid, task ? task->job->kind : 0);
     int socket = maker->source.fd;
     loop_remove(&maker->source);
     close(socket);
     kill(maker->pid, SIGKILL);
     waitpid(maker->pid, NULL, 0);
-    start_maker(maker);
+    maker->pid = -1;
+    // One that has never done anything may not be able to: makers_tick() tries again, and not in a circle.
+    if (maker->is_proven) start_maker(maker);
     if (!task) return;
+    if (task->job->kind == JOB_REMOVE && ++task->lost < MAX_LOST) return push(&patient, task); // May be done again.
     job_failed(&result, "maker", "the process at work on it was lost", ECHILD);
+    if (task->job->kind == JOB_MAKE) result.pid = blank_pid;
     finish(task, &result, none);
 }
 
@@ -160,11 +171,13 @@ static void on_result(struct source *source, uint32_t events) {
     ssize_t got = recvmsg(source->fd, &letter, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
     struct task *task = got == sizeof result ? take_task(maker) : NULL;
-    if (!task) return lose(maker);
+    if (!task) return lose(maker), dispatch();
+    maker->is_proven = true;
+    at_blank[maker - makers] = 0; // From here on it is whose it is.
     struct cmsghdr *header = CMSG_FIRSTHDR(&letter);
     memset(descriptors, -1, sizeof descriptors);
-    size_t sent = header && header->cmsg_type == SCM_RIGHTS ? header->cmsg_len - CMSG_LEN(0) : 0;
-    if (sent > 0 && sent <= sizeof descriptors) memcpy(descriptors, CMSG_DATA(header), sent);
+    // Of a blank there may be fewer than all, if there is no room for more: whoever takes it finds one missing.
+    if (header && header->cmsg_len <= CMSG_LEN(sizeof descriptors)) memcpy(descriptors, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
     finish(task, &result, descriptors);
     dispatch();
 }
@@ -188,13 +201,16 @@ static void keep_descriptors(int socket) {
 
 static void start_maker(struct maker *maker) {
     int ends[2], size = SOCKET_BYTES;
+    pid_t *blank_pid = &at_blank[maker - makers];
     maker->source.fd = -1;
+    maker->is_proven = false;
+    *blank_pid = 0;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) return;
     for (int i = 0; i < 2; i++) setsockopt(ends[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
     maker->pid = fork();
     if (maker->pid == 0) {
         keep_descriptors(ends[1]);
-        maker_run(ends[1], context);
+        maker_run(ends[1], context, blank_pid);
     }
     close(ends[1]);
     if (maker->pid > 0 && loop_add(&maker->source, ends[0], EPOLLIN, on_result)) return;
@@ -204,6 +220,8 @@ static void start_maker(struct maker *maker) {
 
 void makers_start(const struct maker_context *maker_context) {
     context = maker_context;
+    at_blank = mmap(NULL, MAKERS * sizeof *at_blank, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (at_blank == MAP_FAILED) abort();
     for (unsigned i = 0; i < MAKERS; i++) start_maker(&makers[i]);
 }
 

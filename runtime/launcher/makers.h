@@ -11,6 +11,7 @@ struct task {
     size_t bytes;
     int descriptors[JOB_DESCRIPTORS]; // Go with the job; -1 for none. Owned.
     bool urgent;
+    unsigned lost;   // How many makers were lost at it.
     // DESCRIPTORS are those of a blank, or all -1; they are the callee's. Called once, also for a job whose maker is lost.
     void (*done)(struct task *task, const struct job_result *result, int descriptors[BLANK_DESCRIPTORS]);
     void *owner;

@@ -17,8 +17,8 @@ export interface LauncherPids {
   readonly makers: readonly number[];
   /** PIDs 1 of sandboxes, as the host numbers them: blanks that wait, and those in use. */
   readonly inits: readonly number[];
-  /** Children that have ended and have not been reaped. */
-  readonly zombies: readonly number[];
+  /** Children that have ended and have not been reaped, by name. */
+  readonly zombies: readonly string[];
 }
 
 interface Process {
@@ -48,7 +48,7 @@ export async function launcherPids({ stateDir }: HostUnderTest): Promise<Launche
       launcher: pid,
       makers: alive.filter(({ name }) => name === "mayfly-maker").map((child) => child.pid),
       inits: alive.filter(({ name }) => name !== "mayfly-maker").map((child) => child.pid),
-      zombies: children.filter((child) => child.state === "Z").map((child) => child.pid),
+      zombies: children.filter((child) => child.state === "Z").map((child) => `${child.name} ${child.pid}`),
     };
   }
   return undefined;
