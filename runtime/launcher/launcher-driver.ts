@@ -11,6 +11,7 @@ import { removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
 import { overlaySnapshot } from "../snapshot/overlay.ts";
 import type { Guard, Sandbox, SandboxDriver, SandboxSpec } from "../task/sandbox.ts";
+import { untilOpened } from "../task/until-opened.ts";
 import { ask, FrameConnections } from "./frames.ts";
 import { LauncherProcess } from "./launcher-process.ts";
 import { LauncherSandbox } from "./launcher-sandbox.ts";
@@ -76,21 +77,7 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
     const run = runFrame(spec);
     await available(launcher);
     signal.throwIfAborted();
-    const sandbox = new LauncherSandbox(connections, run);
-    guard?.((ms) => sandbox.extend(ms));
-    // What cannot be removed now is found by the launcher's next start.
-    const abort = () => void sandbox.close().catch(() => {});
-    signal.addEventListener("abort", abort, { once: true });
-    try {
-      await sandbox.opened;
-      signal.throwIfAborted();
-      return sandbox;
-    } catch (error) {
-      await sandbox.close();
-      throw signal.aborted ? signal.reason : error;
-    } finally {
-      signal.removeEventListener("abort", abort);
-    }
+    return untilOpened(new LauncherSandbox(connections, run), signal, guard);
   }
 
   return {

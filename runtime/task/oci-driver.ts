@@ -12,6 +12,7 @@ import { finished, startProcess } from "../host/command.ts";
 import { overlaySnapshot } from "../snapshot/overlay.ts";
 import { OciSandbox } from "./oci-sandbox.ts";
 import type { Guard, Sandbox, SandboxDriver, SandboxSpec } from "./sandbox.ts";
+import { untilOpened } from "./until-opened.ts";
 
 export interface OciDriverOptions {
   /** Path of the OCI runtime's binary. */
@@ -38,21 +39,7 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
   async function open(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox> {
     signal.throwIfAborted();
     const bundle = join(bundles, spec.id);
-    const sandbox = await supervise(bundle, spec);
-    guard?.((ms) => sandbox.extend(ms));
-    // What cannot be removed now is found by the next start.
-    const abort = () => void sandbox.close().catch(() => {});
-    signal.addEventListener("abort", abort, { once: true });
-    try {
-      await sandbox.opened;
-      signal.throwIfAborted();
-      return sandbox;
-    } catch (error) {
-      await sandbox.close();
-      throw signal.aborted ? signal.reason : error;
-    } finally {
-      signal.removeEventListener("abort", abort);
-    }
+    return untilOpened(await supervise(bundle, spec), signal, guard);
   }
 
   async function supervise(bundle: string, spec: SandboxSpec): Promise<OciSandbox> {
