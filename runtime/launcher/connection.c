@@ -38,14 +38,21 @@ static void end(struct connection *connection) {
     loop_free(connection);
 }
 
+// What has gone out makes room. Moving it costs no more than growing would.
+static void make_room(struct connection *connection) {
+    connection->out_used -= connection->out_sent;
+    memmove(connection->out, connection->out + connection->out_sent, connection->out_used);
+    connection->out_sent = 0;
+}
+
 static bool keep_for_later(struct connection *connection, const struct iovec *parts, int count, size_t sent) {
-    if (connection->out_sent == connection->out_used) connection->out_sent = connection->out_used = 0;
     for (int i = 0; i < count; i++) {
         if (sent >= parts[i].iov_len) {
             sent -= parts[i].iov_len;
             continue;
         }
         size_t length = parts[i].iov_len - sent, needed = connection->out_used + length;
+        if (needed > connection->out_room && connection->out_sent > 0) make_room(connection), needed = connection->out_used + length;
         if (needed > MAX_BACKLOG) return false;
         if (needed > connection->out_room) {
             uint8_t *larger = realloc(connection->out, needed * 2);
@@ -60,7 +67,7 @@ static bool keep_for_later(struct connection *connection, const struct iovec *pa
 }
 
 void connection_send(struct connection *connection, enum frame_type type, unsigned stream, const void *payload, size_t length) {
-    if (!connection || connection->closed) return;
+    if (!connection || connection->closed || connection->dropped) return;
     struct frame_header header = {.length = (uint32_t)length, .type = (uint8_t)type, .stream = (uint8_t)stream};
     struct iovec parts[] = {{&header, sizeof header}, {(void *)payload, length}};
     struct msghdr letter = {.msg_iov = parts, .msg_iovlen = length ? 2 : 1};
@@ -71,6 +78,7 @@ void connection_send(struct connection *connection, enum frame_type type, unsign
         if ((size_t)sent == sizeof header + length) return;
     }
     if (!keep_for_later(connection, parts, (int)letter.msg_iovlen, (size_t)sent)) {
+        connection->dropped = true;
         log_event(LOG_ERROR, "connection.dropped", "\"message\":\"its worker does not read\"");
         shutdown(connection->source.fd, SHUT_RDWR); // Ended by the next event, not under the feet of who sends.
         return;

@@ -14,6 +14,7 @@ struct connection {
     size_t in_used, in_room;
     uint8_t *out;       // What the socket would not take yet.
     size_t out_used, out_room, out_sent;
+    bool dropped;       // Nothing more is sent: its worker does not read. It ends with the next event.
     bool closed;        // Nothing more is read or sent; it is freed after the events at hand.
     struct sandbox *sandbox;
 };
