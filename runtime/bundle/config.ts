@@ -65,6 +65,15 @@ export const RLIMITS = [
 /** mayfly-init counts against the cgroup's pids, but the user's limit is for the program. */
 const INIT_PIDS = 1;
 
+/**
+ * What an OCI runtime needs in the cgroup until the program is there: runc's own init is a Go program with threads, and dies of
+ * fewer. A smaller limit than this is set once the program has started.
+ */
+const RUNTIME_PIDS = 16;
+
+/** The limit that holds while the program runs. */
+export const pidsLimit = ({ limits }: SandboxSpec): number => limits.pids + INIT_PIDS;
+
 /** c 1:3 null, 1:5 zero, 1:7 full, 1:8 random, 1:9 urandom, 5:0 tty, 5:2 ptmx, 136:* pts. */
 export const ALLOWED_DEVICES: readonly (readonly [major: number, minor: number | undefined])[] = [
   [1, 3],
@@ -176,12 +185,13 @@ function mountsOf(mountpoint: string): object[] {
   ];
 }
 
-function resourcesOf({ limits }: SandboxSpec): object {
+function resourcesOf(spec: SandboxSpec): object {
+  const { limits } = spec;
   return {
     // Memory and swap together may be no more than memory alone: nothing is swapped out.
     memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
     cpu: { quota: Math.round(limits.cpus * CPU_PERIOD_US), period: CPU_PERIOD_US },
-    pids: { limit: limits.pids + INIT_PIDS },
+    pids: { limit: Math.max(pidsLimit(spec), RUNTIME_PIDS) },
     devices: [
       { allow: false, access: "rwm" },
       ...ALLOWED_DEVICES.map(([major, minor]) => ({

@@ -58,6 +58,11 @@ function counter(text: string, name: string): number {
   return line === undefined ? 0 : Number(line.slice(name.length + 1));
 }
 
+/** From now on no more processes and threads than `limit` are made in the cgroup; those that there are stay. */
+export async function limitPids(layout: CgroupLayout, path: string, limit: number): Promise<void> {
+  await writeFile(join(layout.pids, path, "pids.max"), String(limit));
+}
+
 /**
  * Ends every process in the cgroup and removes it and what is below it, in every hierarchy. Safe to repeat; a cgroup that
  * is not there is fine. Escalates: rmdir, then kill, then wait, within a second; then throws `host_unavailable`.

@@ -4,7 +4,7 @@
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
-import { bundleConfig } from "../bundle/config.ts";
+import { bundleConfig, pidsLimit } from "../bundle/config.ts";
 import type { OciSeccomp } from "../bundle/seccomp.ts";
 import { listCgroups, removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
@@ -52,6 +52,7 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
         bundle,
         runtimeState: join(runtimeRoot, spec.id),
         cgroupPath: cgroupOf(spec.id),
+        pidsLimit: pidsLimit(spec),
         layout: options.layout,
       });
     } catch (error) {

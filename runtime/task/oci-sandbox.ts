@@ -5,8 +5,8 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { monotonicMs } from "../../core/clock.ts";
-import { MayflyError } from "../../core/errors.ts";
-import { readUsage, removeCgroup } from "../cgroup/cgroup.ts";
+import { isErrno, MayflyError } from "../../core/errors.ts";
+import { limitPids, readUsage, removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
 import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd, TerminalSize } from "./sandbox.ts";
 import { type ShimEvent, ShimProcess } from "./shim-process.ts";
@@ -20,6 +20,8 @@ export interface OciSandboxOptions {
   /** Where the OCI runtime keeps its record of the container. */
   readonly runtimeState: string;
   readonly cgroupPath: string;
+  /** Of the program and its init, to be set when the OCI runtime's own processes have left the cgroup. */
+  readonly pidsLimit: number;
   readonly layout: CgroupLayout;
 }
 
@@ -85,7 +87,7 @@ export class OciSandbox implements Sandbox {
         return;
       case "started":
         this.#startedAtMs = monotonicMs();
-        return this.#opened.resolve();
+        return this.#opened.resolve(this.#limitPids());
       case "ended":
         this.#over = true;
         this.#opened.resolve(); // 127 and 126 come without a start.
@@ -99,6 +101,15 @@ export class OciSandbox implements Sandbox {
       case "released":
         return;
     }
+  }
+
+  /** A program that has ended meanwhile has no cgroup to limit, or needs none. */
+  async #limitPids(): Promise<void> {
+    const { layout, cgroupPath, pidsLimit } = this.#options;
+    await limitPids(layout, cgroupPath, pidsLimit).catch((error) => {
+      if (!isErrno(error, "ENOENT", "ENODEV"))
+        throw new MayflyError("host_unavailable", "the limit of processes cannot be set", { cause: error });
+    });
   }
 
   /** A promise that is settled already stays as it is. */

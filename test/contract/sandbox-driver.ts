@@ -396,6 +396,14 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         expect(end.process.kind).toBe("exited");
       });
 
+      it("holds a program of few processes to them, though a runtime may need more to start it", async () => {
+        const { stdout, stderr } = await under.sh("sleep 0.3; sleep 9 & sleep 9 & sleep 9 & echo escaped", {
+          limits: limits({ pids: 3 }),
+        });
+        expect(stderr).toContain("fork");
+        expect(stdout).not.toContain("escaped");
+      });
+
       it("runs a program that has a single process to itself", async () => {
         expect((await under.run({ argv: ["true"], limits: limits({ pids: 1 }) })).end.process).toEqual({
           kind: "exited",

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bundleConfig } from "../../../../runtime/bundle/config.ts";
+import { bundleConfig, pidsLimit } from "../../../../runtime/bundle/config.ts";
 import type { SandboxSpec } from "../../../../runtime/task/sandbox.ts";
 
 const spec: SandboxSpec = {
@@ -41,12 +41,21 @@ describe("the OCI configuration of a sandbox", () => {
     expect(config.linux.gidMappings).toEqual(config.linux.uidMappings);
   });
 
-  it("lets no memory be swapped, and gives the init a place of its own among the processes", () => {
+  it("lets no memory be swapped", () => {
     expect(config.linux.resources).toMatchObject({
       memory: { limit: 67_108_864, swap: 67_108_864 },
       cpu: { quota: 50_000, period: 100_000 },
-      pids: { limit: 11 },
     });
+  });
+
+  it("gives the init a place of its own among the processes, and a runtime's own threads theirs until the program is there", () => {
+    const bundled = (pids: number) => {
+      const few = { ...spec, limits: { ...spec.limits, pids } };
+      return [(bundleConfig(few, options) as typeof config).linux.resources.pids.limit, pidsLimit(few)];
+    };
+    expect(bundled(1)).toEqual([16, 2]);
+    expect(bundled(10)).toEqual([16, 11]);
+    expect(bundled(64)).toEqual([65, 65]);
   });
 
   it("denies every device before it allows some", () => {
