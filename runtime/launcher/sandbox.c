@@ -131,8 +131,8 @@ static void tell_end(struct sandbox *sandbox, int status, const struct rusage *u
     bool has_run = sandbox->state == RUNNING || sandbox->last_report == REPORT_NO_EXEC;
     if (has_run) tell_exited(sandbox, sandbox->exit_report >= 0 ? sandbox->exit_report : status, usage);
     else if (sandbox->killed) sandbox_tell_failed(sandbox, "create", "it was killed before it started");
-    // No memory to start a program in: the limit's doing, and told as such.
-    else if (sandbox->state == STARTING && WIFSIGNALED(status)) tell_exited(sandbox, status, usage);
+    // No memory to start a program in: the limit's doing, and told as such. While a maker is at it, it has not come to that.
+    else if (sandbox->state == STARTING && !sandbox->at_maker && WIFSIGNALED(status)) tell_exited(sandbox, status, usage);
     else sandbox_tell_failed(sandbox, "init", "PID 1 ended before its program was started");
 }
 
@@ -145,6 +145,7 @@ void sandbox_on_gone(struct sandbox *sandbox) {
     tell_end(sandbox, status, &usage);
     sandbox->state = ENDED;
     streams_end_input(&sandbox->streams);
+    streams_end_unopened(&sandbox->streams);
     sandbox_remove_when_over(sandbox);
 }
 

@@ -41,7 +41,7 @@ void sandbox_on_blank(struct sandbox *sandbox, struct blank *blank);
 void sandbox_on_failure(struct sandbox *sandbox, const char *stage, const char *text);
 void sandbox_on_gone(struct sandbox *sandbox);
 
-// Of start.c.
+// For start.c.
 void sandbox_tell(struct sandbox *sandbox, enum frame_type type, const void *payload, size_t length);
 // FAILED, unless it has been told already how it ended.
 void sandbox_tell_failed(struct sandbox *sandbox, const char *stage, const char *text);

@@ -1,4 +1,4 @@
-// From a blank to a program that runs: sandbox.c's helper for that part of its life.
+// From a blank to a program that runs: the beginning of a sandbox's life, for sandbox.c.
 
 #pragma once
 #include "sandbox.h"

@@ -134,7 +134,7 @@ const char *streams_on_input(struct streams *streams, const struct frame *frame)
     if (frame->length > stream->credit) return "more input than there is room for";
     if (frame->length == 0) input->ends = true;
     stream->credit -= frame->length;
-    if (stream->fd < 0 && stream->source.ready) return NULL; // Nobody reads it: END has been sent, and crossed with this.
+    if (stream->fd < 0 && stream->opened) return NULL; // Nobody reads it: END has been sent, and crossed with this.
     if (frame->length > 0) {
         uint8_t *larger = realloc(input->bytes, input->used + frame->length);
         if (!larger) return "no memory";
@@ -160,6 +160,7 @@ static void open_stream(struct streams *streams, int index, int fd) {
     struct stream *stream = &streams->of[index];
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     stream->fd = fd;
+    stream->opened = true;
     if (index == STDIN) loop_add(&stream->source, fd, 0, on_input_room);
     else watch_output(stream);
 }
@@ -185,6 +186,15 @@ void streams_use_terminal(struct streams *streams, int master) {
 void streams_resize(struct streams *streams, unsigned rows, unsigned columns) {
     struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
     if (streams->terminal && streams->of[STDOUT].fd >= 0) ioctl(streams->of[STDOUT].fd, TIOCSWINSZ, &size);
+}
+
+void streams_end_unopened(struct streams *streams) {
+    for (int i = STDOUT; i <= STDERR; i++) {
+        struct stream *stream = &streams->of[i];
+        if (stream->opened) continue;
+        stream->opened = true;
+        connection_send(streams->connection, FRAME_END, (unsigned)i, NULL, 0);
+    }
 }
 
 void streams_close(struct streams *streams) {

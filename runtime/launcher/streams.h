@@ -10,7 +10,8 @@ enum { STDIN, STDOUT, STDERR, STREAMS };
 
 struct stream {
     struct source source;
-    int fd;          // -1 once it is over.
+    int fd;          // -1 before it is opened, and once it is over.
+    bool opened;     // At some time.
     uint32_t credit; // Output: bytes that the worker has room for. Input: bytes that we have room for.
     struct streams *all;
 };
@@ -42,4 +43,6 @@ void streams_resize(struct streams *streams, unsigned rows, unsigned columns);
 void streams_resume(struct streams *streams);
 // Nobody reads input any more; what is left of the output still goes its way.
 void streams_end_input(struct streams *streams);
+// Of a sandbox that is gone: output that never came to be (a terminal that did not arrive) is over as well.
+void streams_end_unopened(struct streams *streams);
 void streams_close(struct streams *streams);
