@@ -1,6 +1,6 @@
 // `mayfly run` without -d: the run's life beside this process', and the one exit code that comes of it.
 
-import { planRun } from "../core/request.ts";
+import { planRun } from "../core/plan.ts";
 import { liveBytes } from "../core/run.ts";
 import type { Client, Run, RunRequest } from "./client.ts";
 import { conclude, EXIT } from "./exit-codes.ts";

@@ -17,8 +17,10 @@ export const keys = {
   waiters: (id: string) => `${TAG}:run:${id}:waiters`,
   /** Sorted set: unfinished runs by the moment (Redis time, ms) at which their present state is over-long. */
   deadlines: `${TAG}:deadlines`,
-  /** Sorted set: queued runs, by creation. Its size is what the queue's limit bounds. */
-  queued: `${TAG}:queued`,
+  /** Sorted set: queued runs of a pool, by when they came to wait. Its size is what the queue's limit bounds. */
+  queued: (pool: string) => `${TAG}:queued:${pool}`,
+  /** Hash: the room that hosts of a pool offer to runs that come, by holder (offer.ts). */
+  offers: (pool: string) => `${TAG}:offers:${pool}`,
   /** Sorted set: all kept runs of a tenant, score 0, ordered by id and so by creation. */
   index: (tenant: string) => `${TAG}:runs:${tenant}`,
   /** String with a time to live: a host's record (host.ts). */
@@ -29,10 +31,12 @@ export const keys = {
 
 /** Pub/sub channels. Best effort all of them: whoever listens reads the truth from the record. */
 export const channels = {
-  /** To a gateway: the id of a run that has finished. */
+  /** To a gateway: a run that it waits for has finished (told.ts). */
   gateway: (id: string) => `${TAG}:gateway:${id}`,
   /** To a host: an order about a run that it holds (control.ts). */
   host: (id: string) => `${TAG}:to-host:${id}`,
+  /** To one life of a worker: a run that it is given for the room it offered (offer.ts). */
+  handed: (holder: string) => `${TAG}:handed:${holder}`,
   /** About a run: something changed (state or output). The message is empty. */
   changed: (id: string) => `${TAG}:changed:${id}`,
   /** About a run: there is more of its stdin. The message is empty. */
@@ -41,25 +45,27 @@ export const channels = {
 
 /** The keys of each script of transitions.ts, in its order. */
 export const transitionKeys = {
-  submit: (id: string, tenant: string) => [
+  submit: (id: string, tenant: string, pool: string) => [
     keys.run(id),
     keys.waiters(id),
     keys.deadlines,
-    keys.queued,
+    keys.queued(pool),
     keys.index(tenant),
     keys.stdin(id),
+    keys.offers(pool),
   ],
-  claim: (id: string) => [keys.run(id), keys.deadlines, keys.queued],
+  claim: (id: string, pool: string) => [keys.run(id), keys.deadlines, keys.offers(pool)],
+  offer: (pool: string) => [keys.offers(pool)],
+  withdraw: (pool: string) => [keys.offers(pool)],
   started: (id: string) => [keys.run(id), keys.deadlines],
   renew: (id: string) => [keys.run(id), keys.deadlines],
   release: (id: string) => [keys.run(id), keys.deadlines],
-  finish: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
-  cancel: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines, keys.queued],
+  finish: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines],
+  cancel: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines],
   overdue: (id: string) => [
     keys.run(id),
     keys.waiters(id),
     keys.deadlines,
-    keys.queued,
     keys.output(id, "stdout"),
     keys.output(id, "stderr"),
   ],

@@ -1,6 +1,7 @@
 // Every change of a run's state, as Lua that Redis runs atomically. Nothing else writes a record's state.
 //
-//             submit            claim              started             finish
+//       ┌─────── submit, if a host offers room ───┐
+//       │     submit            claim             ▼  started             finish
 //   (nothing) ──────▶ queued ──────────▶ starting ─────────▶ running ─────────▶ finished
 //                       ▲  └─ cancel, overdue ─────────────────────────────────────▲
 //                       └──────── overdue (attempt + 1) ──┴───────────┘
@@ -13,6 +14,7 @@
 
 import { createHash } from "node:crypto";
 import { channels } from "./keys.ts";
+import { PRELUDE } from "./transition-parts.ts";
 
 /** A script. Its keys are built by `transitionKeys`; callers pass ARGV in the order that the comment above it gives. */
 export interface Transition {
@@ -53,74 +55,79 @@ export const FENCE_MARGIN_MS = 2_000;
 /** A run that never started may be moved this often before it is called lost. */
 export const MAX_MOVES = 5;
 
-const PRELUDE = `
-local function now()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
--- The attempt is this holder's, and under way: its fields, or nil.
-local function held(run, attempt, holder)
-  local now_held = redis.call('HMGET', run, 'state', 'attempt', 'holder', 'cancelRequested')
-  if now_held[1] ~= 'starting' and now_held[1] ~= 'running' then return nil end
-  if now_held[2] ~= attempt or now_held[3] ~= holder then return nil end
-  return { state = now_held[1], cancel = now_held[4] == '1' }
-end
-local function finish(run, waiters, deadlines, queued, id, at, outcome, retention, gateway, changed)
-  redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome, 'stdinClosed', '1')
-  redis.call('ZREM', deadlines, id)
-  redis.call('ZREM', queued, id)
-  redis.call('DEL', run .. ':stdin')
-  for _, suffix in ipairs({'', ':stdout', ':stderr'}) do
-    redis.call('PEXPIRE', run .. suffix, retention)
-  end
-  for _, waiter in ipairs(redis.call('SMEMBERS', waiters)) do
-    redis.call('PUBLISH', gateway .. waiter, id)
-  end
-  redis.call('DEL', waiters)
-  redis.call('PUBLISH', changed .. id, '')
-end
-`;
-
-// The scripts below publish to channels whose names they build from these prefixes.
-const GATEWAY = channels.gateway("");
 const CHANGED = channels.changed("");
 const INPUT = channels.input("");
-const FINISH_ARGS = `'${GATEWAY}', '${CHANGED}'`;
 
-/** ARGV: id, max queued, queue ms, waiter or "", kept runs, stdin or "", then field, value … → "ok" | "full" */
+/**
+ * Where nobody waits, a run that fits what some host offers is handed to it at once. `how` is "hand over", which writes nothing
+ * where that cannot be, or "queue".
+ * ARGV: how, id, max queued, queue ms, waiter or "", kept runs, stdin or "", cpus, memory, pids, lease ms, then field, value …
+ * → "handed" | "queued" | "full" | "no room"
+ */
 const submit = define(`
-  local run, waiters, deadlines, queued, index, stdin = unpack(KEYS)
-  local id, max, queueMs, waiter, kept, input = unpack(ARGV)
-  if redis.call('EXISTS', run) == 1 then return 'ok' end
-  if redis.call('ZCARD', queued) >= tonumber(max) then return 'full' end
-  local at = now()
-  redis.call('HSET', run, 'id', id, 'state', 'queued', 'attempt', 1, 'createdAt', at, 'queuedAt', at)
-  for i = 7, #ARGV, 2 do redis.call('HSET', run, ARGV[i], ARGV[i + 1]) end
+  local run, waiters, deadlines, queued, index, stdin, offers = unpack(KEYS)
+  local how, id, max, queueMs, waiter, kept, input, cpus, memoryBytes, pids, lease = unpack(ARGV)
+  local state = redis.call('HGET', run, 'state')
+  if state then return state == 'queued' and 'queued' or 'handed' end
+  local at, waiting = now(), redis.call('ZCARD', queued)
+  local offer, holder
+  if waiting == 0 then offer, holder = roomiest(offers, at, tonumber(cpus), tonumber(memoryBytes), tonumber(pids)) end
+  if not offer and how == 'hand over' then return 'no room' end
+  if not offer and waiting >= tonumber(max) then return 'full' end
+
+  redis.call('HSET', run, 'id', id, 'attempt', 1, 'createdAt', at, 'queuedAt', at, unpack(ARGV, 12))
   if input ~= '' then redis.call('SET', stdin, input) end
   if waiter ~= '' then redis.call('SADD', waiters, waiter) end
-  redis.call('ZADD', deadlines, at + queueMs, id)
-  redis.call('ZADD', queued, at, id)
   redis.call('ZADD', index, 0, id)
   redis.call('ZREMRANGEBYRANK', index, 0, -1 - kept)
-  return 'ok'
+  if not offer then
+    redis.call('HSET', run, 'state', 'queued')
+    redis.call('ZADD', deadlines, at + queueMs, id)
+    redis.call('ZADD', queued, at, id)
+    return 'queued'
+  end
+  redis.call('HSET', run, 'state', 'starting', 'host', offer.host, 'holder', holder, 'claimedAt', at)
+  redis.call('ZADD', deadlines, at + lease, id)
+  offer.given, offer.slots, offer.cpus = offer.given + 1, offer.slots - 1, offer.cpus - cpus
+  offer.memoryBytes, offer.pids = offer.memoryBytes - memoryBytes, offer.pids - pids
+  redis.call('HSET', offers, holder, cjson.encode(offer))
+  local message = cjson.encode({ offer.series, offer.given, redis.call('HGETALL', run) })
+  redis.call('PUBLISH', '${channels.handed("")}' .. holder, message)
+  return 'handed'
+`);
+
+/** What a host has room for from now on. ARGV: holder, offer, series, seen → 1 | 0 if a run is on its way to it */
+const offer = define(`
+  return post(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], now())
+`);
+
+/** ARGV: holder, series → how many runs it was given in this series, or 0 */
+const withdraw = define(`
+  local text = redis.call('HGET', KEYS[1], ARGV[1])
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  local last = text and cjson.decode(text)
+  return last and last.series == tonumber(ARGV[2]) and last.given or 0
 `);
 
 /**
- * Asked twice (a command whose answer was lost is sent again), it answers the same.
- * ARGV: id, attempt, holder, host, lease ms → the whole record, flat, or empty if this attempt is not to be had.
+ * Asked twice (a command whose answer was lost is sent again), it answers the same. The room that the host has left with the run
+ * is set in the same step; no offer ("") leaves it as it is.
+ * ARGV: id, attempt, holder, host, lease ms, offer or "", series, seen
+ * → the whole record, flat; empty if this attempt is not to be had; {"busy"} if a run is on its way to the host
  */
 const claim = define(`
-  local run, deadlines, queued = unpack(KEYS)
-  local id, attempt, holder, host, lease = unpack(ARGV)
+  local run, deadlines, offers = unpack(KEYS)
+  local id, attempt, holder, host, lease, room, series, seen = unpack(ARGV)
   local mine = held(run, attempt, holder)
   if mine and mine.state == 'starting' then return redis.call('HGETALL', run) end
   local waiting = redis.call('HMGET', run, 'state', 'attempt')
   if waiting[1] ~= 'queued' or waiting[2] ~= attempt then return {} end
   local at = now()
   if tonumber(redis.call('ZSCORE', deadlines, id) or 0) <= at then return {} end
+  if room ~= '' and post(offers, holder, room, series, seen, at) == 0 then return { 'busy' } end
   redis.call('HSET', run, 'state', 'starting', 'host', host, 'holder', holder, 'claimedAt', at)
   redis.call('ZADD', deadlines, at + lease, id)
-  redis.call('ZREM', queued, id)
+  redis.call('ZREM', queue_of(run), id)
   redis.call('PUBLISH', '${CHANGED}' .. id, '')
   return redis.call('HGETALL', run)
 `);
@@ -162,23 +169,23 @@ const release = define(`
 
 /** ARGV: id, attempt, holder, outcome, receipt, stdout facts, stderr facts, retention ms → 1, or 0 if the attempt is over. */
 const finish = define(`
-  local run, waiters, deadlines, queued = unpack(KEYS)
+  local run, waiters, deadlines = unpack(KEYS)
   local id, attempt, holder, outcome, receipt, stdout, stderr, retention = unpack(ARGV)
   if not held(run, attempt, holder) then return 0 end
   redis.call('HSET', run, 'receipt', receipt, 'stdout', stdout, 'stderr', stderr)
-  finish(run, waiters, deadlines, queued, id, now(), outcome, retention, ${FINISH_ARGS})
+  finish(run, waiters, deadlines, id, now(), outcome, retention)
   return 1
 `);
 
 /** ARGV: id, outcome, retention ms → {"finished" | "requested" | "over" | "missing", host or ""} */
 const cancel = define(`
-  local run, waiters, deadlines, queued = unpack(KEYS)
+  local run, waiters, deadlines = unpack(KEYS)
   local id, outcome, retention = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'host')
   if not held[1] then return {'missing', ''} end
   if held[1] == 'finished' then return {'over', ''} end
   if held[1] == 'queued' then
-    finish(run, waiters, deadlines, queued, id, now(), outcome, retention, ${FINISH_ARGS})
+    finish(run, waiters, deadlines, id, now(), outcome, retention)
     return {'finished', ''}
   end
   redis.call('HSET', run, 'cancelRequested', '1')
@@ -191,7 +198,7 @@ const cancel = define(`
  * → {"not yet"} | {"finished"} | {"requeued", next attempt}
  */
 const overdue = define(`
-  local run, waiters, deadlines, queued, stdout, stderr = unpack(KEYS)
+  local run, waiters, deadlines, stdout, stderr = unpack(KEYS)
   local id, queueOutcome, lostOutcome, cancelledOutcome, retries, queueMs, retention = unpack(ARGV)
   local at = now()
   local due = redis.call('ZSCORE', deadlines, id)
@@ -215,12 +222,12 @@ const overdue = define(`
       redis.call('HDEL', run, 'host', 'holder', 'startedAt', 'givenUp')
       redis.call('DEL', stdout, stderr)
       redis.call('ZADD', deadlines, at + queueMs, id)
-      redis.call('ZADD', queued, at, id)
+      redis.call('ZADD', queue_of(run), at, id)
       redis.call('PUBLISH', '${CHANGED}' .. id, '')
       return {'requeued', held[2] + 1}
     end
   end
-  finish(run, waiters, deadlines, queued, id, at, outcome, retention, ${FINISH_ARGS})
+  finish(run, waiters, deadlines, id, at, outcome, retention)
   return {'finished'}
 `);
 
@@ -253,7 +260,7 @@ const feed = define(`
   return length
 `);
 
-/** The terminal's latest size, for whoever holds the run or will. ARGV: size → {"set" | "over", host or ""} */
+/** The terminal's latest size, for its holder or the next. ARGV: size → {"set" | "over", host or ""} */
 const resize = define(`
   local run = unpack(KEYS)
   local held = redis.call('HMGET', run, 'state', 'host')
@@ -273,6 +280,8 @@ const watch = define(`
 
 export const transitions = {
   submit,
+  offer,
+  withdraw,
   claim,
   started,
   renew,

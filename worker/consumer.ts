@@ -9,8 +9,10 @@ import type { Redis } from "ioredis";
 import { monotonicMs } from "../core/clock.ts";
 import { QUEUE_PREFIX, queueName } from "../core/keys.ts";
 import type { Log } from "../core/log.ts";
-import { type RunRecord, Ticket, ticketId } from "../core/record.ts";
+import { Ticket } from "../core/record.ts";
 import type { Ledger, Share } from "./admission.ts";
+import type { Intake } from "./intake.ts";
+import type { Offers } from "./offers.ts";
 import type { RunStore } from "./run-store.ts";
 
 /** A run that this host can never hold is put back for others, and looked at again by anybody after this. */
@@ -29,17 +31,15 @@ export interface ConsumerOptions {
   readonly incarnation: string;
   readonly ledger: Ledger;
   readonly store: RunStore;
+  readonly intake: Intake;
+  /** What the host has left with each ticket that it takes is offered. */
+  readonly offers: Pick<Offers, "room" | "accepted" | "news">;
   readonly log: Log;
-  /** Resolves when nothing of the attempt is left on this host; its share is given back then. Never rejects. */
-  readonly execute: (record: RunRecord, takenAtMs: number) => Promise<void>;
 }
 
 export class Consumer {
   readonly #options: ConsumerOptions;
   readonly #worker: Worker;
-  readonly #executing = new Set<Promise<void>>();
-  /** Attempts that this life of the worker has, by their tickets' names. */
-  readonly #held = new Set<string>();
   /** Tickets that were put aside here once. */
   readonly #passed = new Set<string>();
   readonly #stopped = Promise.withResolvers<void>();
@@ -79,7 +79,7 @@ export class Consumer {
   /** After `stop`: resolves when all that was taken has been executed. */
   async idle(): Promise<void> {
     await this.#loop; // A fetch that was under way may still take one.
-    await Promise.all(this.#executing);
+    await this.#options.intake.idle();
   }
 
   /** Only when idle. */
@@ -114,24 +114,30 @@ export class Consumer {
     await vacancy;
   }
 
-  async #claim(job: Job, ticket: Ticket, share: Share): Promise<void> {
-    const { store, hostId, log, execute } = this.#options;
-    const name = ticketId(ticket);
-    // Whoever holds an attempt may claim it again, so that a command which is sent twice does no harm; a second ticket would.
-    if (this.#held.has(name)) {
+  async #claim(job: Job, { run, attempt }: Ticket, share: Share): Promise<void> {
+    const { store, hostId, pool, log, intake, offers } = this.#options;
+    const release = intake.hold({ id: run, attempt });
+    if (!release) {
       share();
       return this.#spend(job);
     }
-    this.#held.add(name);
     const letGo = () => {
-      this.#held.delete(name);
+      release();
       share();
     };
     const takenAtMs = monotonicMs();
     try {
-      const record = await store.claim({ id: ticket.run, attempt: ticket.attempt }, hostId);
-      if (record) this.#track(execute(record, takenAtMs).finally(letGo));
-      else letGo();
+      const record = await store.claim({ id: run, attempt }, hostId, pool, offers.room);
+      if (record === "busy") {
+        letGo();
+        const news = offers.news();
+        await this.#handBack(job);
+        return await news;
+      }
+      if (record) {
+        offers.accepted(takenAtMs);
+        intake.start(record, takenAtMs, letGo);
+      } else letGo();
     } catch (error) {
       letGo(); // The ticket stays with BullMQ, which hands it out again.
       throw error;
@@ -140,11 +146,6 @@ export class Consumer {
     await immediate();
     // Not awaited: whether BullMQ hears of it now or hands the ticket out again, the record decides.
     this.#spend(job).catch((error) => log.warn("ticket.unspent", { job: job.id, error }));
-  }
-
-  #track(execution: Promise<void>): void {
-    this.#executing.add(execution);
-    void execution.finally(() => this.#executing.delete(execution));
   }
 
   /** The next share that is given back, or the end. */

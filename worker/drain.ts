@@ -4,9 +4,13 @@ import type { Log } from "../core/log.ts";
 import type { Consumer } from "./consumer.ts";
 import type { Executor } from "./executor.ts";
 import type { Heartbeat } from "./host-record.ts";
+import type { Intake } from "./intake.ts";
+import type { Offers } from "./offers.ts";
 
 export interface DrainOptions {
   readonly consumer: Consumer;
+  readonly offers: Offers;
+  readonly intake: Intake;
   readonly executor: Executor;
   readonly heartbeat: Heartbeat;
   readonly limitMs: number;
@@ -14,14 +18,24 @@ export interface DrainOptions {
 }
 
 /** Resolves when nothing runs here any more: within the limit, and the time that killing what is left takes. */
-export async function drain({ consumer, executor, heartbeat, limitMs, log }: DrainOptions): Promise<void> {
+export async function drain({
+  consumer,
+  offers,
+  intake,
+  executor,
+  heartbeat,
+  limitMs,
+  log,
+}: DrainOptions): Promise<void> {
   log.info("worker.draining", { limitMs });
   const limit = setTimeout(() => {
     log.warn("worker.drain_limit", { limitMs });
     executor.abandonAll();
   }, limitMs);
   consumer.stop();
+  offers.stop();
   void heartbeat.drain(); // Redis may be away: then nobody hears it, and nothing waits for it.
-  await consumer.idle();
+  await Promise.all([consumer.idle(), offers.idle()]);
+  await intake.idle();
   clearTimeout(limit);
 }

@@ -18,6 +18,8 @@ import { Consumer } from "./consumer.ts";
 import { drain } from "./drain.ts";
 import { Executor } from "./executor.ts";
 import { Heartbeat } from "./host-record.ts";
+import { Intake } from "./intake.ts";
+import { Offers } from "./offers.ts";
 import { reconcile } from "./reconcile.ts";
 import { connectRedis, Messages, RunStore } from "./run-store.ts";
 
@@ -54,8 +56,10 @@ async function main(config: WorkerConfig): Promise<void> {
   const messages = new Messages(subscriber);
   const ledger = new Ledger(capacityOf(config));
   const executor = new Executor({ runtime, store, messages, hostId, log });
-  const execute = executor.execute.bind(executor);
-  const consumer = new Consumer({ redis, pool: config.pool, hostId, incarnation, ledger, store, log, execute });
+  const intake = new Intake(executor.execute.bind(executor));
+  const common = { pool: config.pool, hostId, incarnation, ledger, store, intake, log };
+  const offers = new Offers({ ...common, messages });
+  const consumer = new Consumer({ ...common, redis, offers });
   const fixed = { id: hostId, bootId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver };
   const heartbeat = new Heartbeat({ fixed, ledger, log, publish: (record) => store.publishHost(record) });
 
@@ -67,6 +71,7 @@ async function main(config: WorkerConfig): Promise<void> {
   );
   await heartbeat.start();
   await consumer.start();
+  await offers.start();
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return executor.abandonAll(); // Asked twice: at once.
@@ -74,7 +79,7 @@ async function main(config: WorkerConfig): Promise<void> {
     log.info("worker.stopping", { signal });
     // Whatever hangs (Redis away, a sandbox that cannot be removed): the shims end their containers once we are gone.
     setTimeout(() => process.exit(1), config.drain + STOP_MS).unref();
-    await drain({ consumer, executor, heartbeat, limitMs: config.drain, log });
+    await drain({ consumer, offers, intake, executor, heartbeat, limitMs: config.drain, log });
     heartbeat.stop();
     await consumer.close();
     await store.removeHost(hostId);

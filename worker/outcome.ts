@@ -1,7 +1,7 @@
 // From facts to an outcome: why it was ended, how the kernel says it ended, what the cgroup counted.
 
 import { toMayflyError } from "../core/errors.ts";
-import type { RunPlan } from "../core/request.ts";
+import type { RunPlan } from "../core/plan.ts";
 import type { Clock, Outcome } from "../core/run.ts";
 import { formatDuration, formatSize } from "../core/units.ts";
 import type { SandboxEnd } from "../runtime/index.ts";

@@ -5,7 +5,9 @@ import { type HostOrder, parseOrder, TerminalSize } from "../core/control.ts";
 import { MayflyError } from "../core/errors.ts";
 import { HOST_TTL_MS, type HostRecord, HostRecord as HostRecordSchema } from "../core/host.ts";
 import { channels, keys, transitionKeys } from "../core/keys.ts";
+import type { Room } from "../core/offer.ts";
 import { parseFlatRecord, type RunRecord } from "../core/record.ts";
+import { DEFAULT_POOL } from "../core/request.ts";
 import type { Outcome, Receipt, StreamFacts } from "../core/run.ts";
 import { LEASE_MS, runTransition, transitions } from "../core/transitions.ts";
 
@@ -36,10 +38,31 @@ export class RunStore {
     this.#holder = holder;
   }
 
-  /** The record, now held by this host; undefined if this attempt is not to be had any more. */
-  async claim({ id, attempt }: Attempt, host: string): Promise<RunRecord | undefined> {
-    const flat = await this.#run("claim", transitionKeys.claim(id), [id, attempt, this.#holder, host, LEASE_MS]);
-    return parseFlatRecord(flat as string[]);
+  /**
+   * The record, now held by this host; undefined if this attempt is not to be had any more. With it the room is offered that the
+   * host has left; "busy", and nothing is done, if a run is on its way here for the room that was offered before.
+   */
+  async claim(
+    { id, attempt }: Attempt,
+    host: string,
+    pool = DEFAULT_POOL,
+    room?: Room,
+  ): Promise<RunRecord | "busy" | undefined> {
+    const offer = room ? [JSON.stringify(room.offer), room.heard.series, room.heard.seen] : ["", 0, 0];
+    const args = [id, attempt, this.#holder, host, LEASE_MS, ...offer];
+    const flat = (await this.#run("claim", transitionKeys.claim(id, pool), args)) as string[];
+    return flat[0] === "busy" ? "busy" : parseFlatRecord(flat);
+  }
+
+  /** Offers room to runs that come; false, and nothing is changed, if a run is on its way here. */
+  async offer(pool: string, { offer, heard }: Room): Promise<boolean> {
+    const args = [this.#holder, JSON.stringify(offer), heard.series, heard.seen];
+    return (await this.#run("offer", transitionKeys.offer(pool), args)) === 1;
+  }
+
+  /** Offers nothing more. Answers how many runs were given in this series. */
+  async withdraw(pool: string, series: number): Promise<number> {
+    return Number(await this.#run("withdraw", transitionKeys.withdraw(pool), [this.#holder, series]));
   }
 
   /** False if the attempt is over: then the program must not go on. */
@@ -166,6 +189,11 @@ export class Messages {
       const order = parseOrder(message);
       if (order) obey(order);
     });
+  }
+
+  /** Runs that are given to this life of the worker. `missed`: some may have been lost with the connection. */
+  async onHanded(holder: string, take: (message: string) => void, missed: () => void): Promise<void> {
+    await this.#listen(channels.handed(holder), (message) => (message === "" ? missed() : take(message)));
   }
 
   /** Returns the way to stop listening. */

@@ -1,8 +1,8 @@
 // From what was asked for and what the image says, to what the runtime is told.
 
 import { MayflyError } from "../core/errors.ts";
+import type { RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
-import type { RunPlan } from "../core/request.ts";
 import type { Image, SandboxSpec } from "../runtime/index.ts";
 
 /** As Docker does it: an entrypoint of the request's drops the image's command as well. */

@@ -89,7 +89,7 @@ export class Dispatcher {
 
   /**
    * Listens, then has `begin` tell whether there is anything to wait for, then waits. What is listened to is best effort: whoever
-   * is woken reads the record, and after Redis has been away everybody is.
+   * is woken without being told the end reads the record, and after Redis has been away everybody is woken.
    */
   async #waitingRoom(
     id: string,
@@ -102,10 +102,15 @@ export class Dispatcher {
     const over = AbortSignal.any([signal, this.#leaving.signal, AbortSignal.timeout(waitMs)]);
     const bell = new Bell();
     const silence = ringOnAbort(bell, over);
-    const unlisten = signals.onFinished(id, () => bell.ring());
+    let told: Whole | undefined;
+    const unlisten = signals.onFinished(id, (whole) => {
+      if (whole?.record.tenant === tenant) told = whole;
+      bell.ring();
+    });
     try {
       for (let unfinished = await begin(); unfinished && !over.aborted; ) {
         await bell.wait();
+        if (told) return { record: told.record, kept: told };
         const answer = over.aborted ? undefined : await this.#whole(id, tenant).catch(() => undefined);
         if (answer?.record.state === "finished") return answer;
         // Redis has been away: it may have lost the waiter, too.
@@ -189,6 +194,13 @@ export class Dispatcher {
     this.#waiting++;
     return () => void this.#waiting--;
   }
+}
+
+/** A finished run and the whole of its kept output. */
+interface Whole {
+  readonly record: RunRecord;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
 }
 
 interface Following {

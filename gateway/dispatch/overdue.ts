@@ -1,7 +1,7 @@
 // What becomes of runs whose state has lasted too long: read from their records, told in outcomes.
 
+import { planRun } from "../../core/plan.ts";
 import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
-import { planRun } from "../../core/request.ts";
 import type { Outcome } from "../../core/run.ts";
 import { formatDuration } from "../../core/units.ts";
 

@@ -5,10 +5,11 @@ import { MayflyError } from "../../core/errors.ts";
 import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host.ts";
 import { newIncarnation, newRunId } from "../../core/ids.ts";
 import { keys, transitionKeys } from "../../core/keys.ts";
+import { planRun } from "../../core/plan.ts";
 import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
-import { planRun, type RunRequest } from "../../core/request.ts";
+import type { RunRequest } from "../../core/request.ts";
 import type { Outcome } from "../../core/run.ts";
-import { runTransition, transitions } from "../../core/transitions.ts";
+import { LEASE_MS, runTransition, transitions } from "../../core/transitions.ts";
 import { Orders } from "./orders.ts";
 import { firstTicket, overdueOutcomes, readable } from "./overdue.ts";
 import { onRedis } from "./redis.ts";
@@ -42,7 +43,8 @@ export class RunStore {
   readonly tickets: Tickets;
   readonly orders: Orders;
   readonly #options: RunStoreOptions;
-  #wasFull = false;
+  /** Pools in which runs had to wait when one was last submitted, and whether their queue was full. */
+  readonly #busy = new Map<string, "queued" | "full">();
 
   constructor(options: RunStoreOptions) {
     this.#options = options;
@@ -50,25 +52,38 @@ export class RunStore {
     this.orders = new Orders(options.redis);
   }
 
-  /** Record and ticket are written in one step, or neither. Throws `queue_full`, `queue_unavailable`, `body_too_large`. */
+  /**
+   * Hands the run to a host that offers room, or queues it: then record and ticket are written in one step, or neither.
+   * Throws `queue_full`, `queue_unavailable`, `body_too_large`.
+   */
   async submit({ id = newRunId(), tenant, request, waiter }: Submission): Promise<string> {
     const plan = planRun(request);
     const { input, closed } = stdinOf(request, this.#options.maxStdinBytes);
     // The record keeps the request without its input, which has a key of its own.
     const stored = request.stdin === undefined ? request : { ...request, stdin: "" };
     const fields = ["tenant", tenant, "request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0"];
-    const names = transitionKeys.submit(id, tenant);
     const { maxQueued, maxKept } = this.#options;
-    const args = [id, maxQueued, plan.timeouts.queueMs, waiter ?? "", maxKept, input, ...fields];
+    const { pool, demand, timeouts } = plan;
+    const names = transitionKeys.submit(id, tenant, pool);
+    const args = [
+      ...[id, maxQueued, timeouts.queueMs, waiter ?? "", maxKept, input],
+      ...[demand.cpus, demand.memoryBytes, demand.pids, LEASE_MS, "pool", pool, ...fields],
+    ];
     return this.#onRedis(async (redis) => {
+      const was = this.#busy.get(pool);
+      // Where hosts had room a moment ago there is no need of a ticket.
+      if (!was && (await runTransition(redis, transitions.submit, names, ["hand over", ...args])) === "handed")
+        return id;
       // A queue that was full a moment ago is asked first: what it would refuse then makes no ticket.
-      if (this.#wasFull && (await redis.zcard(keys.queued)) >= maxQueued) throw queueFull(maxQueued);
-      const script = [transitions.submit.lua, names.length, ...names, ...args] as const;
-      const answer = await this.tickets.addWith(script, ticketOf(id, 1, plan), plan);
-      this.#wasFull = answer !== "ok";
-      if (!this.#wasFull) return id;
-      await this.tickets.remove(ticketId({ run: id, attempt: 1 }), plan.pool);
-      throw queueFull(maxQueued);
+      if (was === "full" && (await redis.zcard(keys.queued(pool))) >= maxQueued) throw queueFull(maxQueued);
+      const script = [transitions.submit.lua, names.length, ...names, "queue", ...args] as const;
+      const answer = (await this.tickets.addWith(script, ticketOf(id, 1, plan), plan)) as "handed" | "queued" | "full";
+      if (answer === "handed") this.#busy.delete(pool);
+      else this.#busy.set(pool, answer);
+      if (answer === "queued") return id;
+      await this.tickets.remove(ticketId({ run: id, attempt: 1 }), pool);
+      if (answer === "full") throw queueFull(maxQueued);
+      return id;
     });
   }
 

@@ -1,10 +1,12 @@
-// What Redis tells this gateway: that a run has finished, that a run has changed. Best effort: whoever is woken reads the
-// record, and after a lost connection everybody is woken.
+// What Redis tells this gateway: that a run has finished, that a run has changed. Best effort: whoever is woken without being
+// told the whole reads the record, and after a lost connection everybody is woken.
 
 import type { Redis } from "ioredis";
 import { channels } from "../../core/keys.ts";
+import { parseTold, type Told } from "../../core/told.ts";
 
-type Wake = () => void;
+/** With what was told of a run that has finished, if that was all of it. */
+type Wake = (whole?: Told["whole"]) => void;
 
 export class Signals {
   readonly #subscriber: Redis;
@@ -15,7 +17,7 @@ export class Signals {
   constructor(subscriber: Redis, gatewayId: string) {
     this.#subscriber = subscriber;
     this.#gateway = channels.gateway(gatewayId);
-    subscriber.on("message", (channel: string, message: string) => this.#hear(channel, message));
+    subscriber.on("messageBuffer", (channel: Buffer, message: Buffer) => this.#hear(channel.toString(), message));
     subscriber.on("ready", () => this.#wakeAll());
   }
 
@@ -66,9 +68,14 @@ export class Signals {
     };
   }
 
-  #hear(channel: string, message: string): void {
-    const topic = channel === this.#gateway ? `finished ${message}` : channel;
-    for (const wake of this.#wakes.get(topic) ?? []) wake();
+  #hear(channel: string, message: Buffer): void {
+    if (channel !== this.#gateway) return this.#wake(channel);
+    const told = parseTold(message);
+    if (told) this.#wake(`finished ${told.id}`, told.whole);
+  }
+
+  #wake(topic: string, whole?: Told["whole"]): void {
+    for (const wake of this.#wakes.get(topic) ?? []) wake(whole);
   }
 
   #wakeAll(): void {

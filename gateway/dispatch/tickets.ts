@@ -3,11 +3,8 @@
 import { Job, Queue } from "bullmq";
 import type { ChainableCommander, Redis } from "ioredis";
 import { QUEUE_PREFIX, queueName } from "../../core/keys.ts";
+import type { RunPlan } from "../../core/plan.ts";
 import { type Ticket, ticketId } from "../../core/record.ts";
-import type { RunPlan } from "../../core/request.ts";
-
-/** The init that starts the program is a process too, and counts against the host's. */
-const INIT_PIDS = 1;
 
 export class Tickets {
   readonly #redis: Redis;
@@ -60,9 +57,8 @@ export class Tickets {
   }
 }
 
-export function ticketOf(run: string, attempt: number, { limits }: RunPlan): Ticket {
-  const { cpus, memoryBytes, pids } = limits;
-  return { run, attempt, demand: { cpus, memoryBytes, pids: pids + INIT_PIDS } };
+export function ticketOf(run: string, attempt: number, { demand }: RunPlan): Ticket {
+  return { run, attempt, demand };
 }
 
 function jobOptions(jobId: string, plan: RunPlan) {

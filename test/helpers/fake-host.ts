@@ -11,6 +11,8 @@ import type { Image, Runtime, SandboxSpec } from "../../runtime/index.ts";
 import { Ledger } from "../../worker/admission.ts";
 import { Consumer } from "../../worker/consumer.ts";
 import { Executor } from "../../worker/executor.ts";
+import { Intake } from "../../worker/intake.ts";
+import { Offers } from "../../worker/offers.ts";
 import { connectRedis, Messages, RunStore } from "../../worker/run-store.ts";
 import { FakeSandbox } from "./fake-sandbox.ts";
 
@@ -66,29 +68,27 @@ export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostO
   const store = new RunStore(redis, 60_000, incarnation);
   const messages = new Messages(subscriber);
   const executor = new Executor({ runtime, store, messages, hostId: HOST_ID, log: SILENT });
-  const consumer = new Consumer({
-    redis,
-    pool: "default",
-    hostId: HOST_ID,
-    incarnation,
-    ledger: new Ledger(ROOM),
-    store,
-    log: SILENT,
-    execute: executor.execute.bind(executor),
-  });
+  const intake = new Intake(executor.execute.bind(executor));
+  const ledger = new Ledger(ROOM);
+  const common = { pool: "default", hostId: HOST_ID, incarnation, ledger, store, intake, log: SILENT };
+  const offers = new Offers({ ...common, messages });
+  const consumer = new Consumer({ ...common, redis, offers });
   await messages.onOrder(
     HOST_ID,
     (order) => executor.obey(order),
     () => executor.lookAgain(),
   );
   await consumer.start();
+  await offers.start();
   return {
     sandboxes,
     specs,
     async stop() {
       consumer.stop();
+      offers.stop();
       executor.abandonAll();
       await consumer.idle();
+      await intake.idle();
       await consumer.close();
       for (const client of [redis, subscriber]) client.disconnect();
     },

@@ -11,12 +11,14 @@ import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Capacity } from "../../core/host.ts";
 import { newIncarnation } from "../../core/ids.ts";
-import { SILENT } from "../../core/log.ts";
+import { type Log, SILENT } from "../../core/log.ts";
 import type { RunRecord } from "../../core/record.ts";
 import type { Outcome, StreamFacts } from "../../core/run.ts";
 import { Ledger } from "../../worker/admission.ts";
 import { Consumer } from "../../worker/consumer.ts";
-import { connectRedis, RunStore } from "../../worker/run-store.ts";
+import { Intake } from "../../worker/intake.ts";
+import { Offers } from "../../worker/offers.ts";
+import { connectRedis, Messages, RunStore } from "../../worker/run-store.ts";
 
 /** One attempt, as the program in it would see it. */
 export class FakeAttempt {
@@ -75,13 +77,20 @@ export interface FakeWorkerOptions {
   /** In place of its own, to see or bend what it does. */
   readonly ledger?: Ledger;
   readonly wrapStore?: (store: RunStore) => RunStore;
+  /** Also takes runs that find its room; without it only tickets. */
+  readonly offersRoom?: boolean;
+  readonly log?: Log;
 }
+
+const NO_OFFERS = { room: undefined, accepted() {}, news: async () => {} };
 
 export interface FakeWorker {
   readonly consumer: Consumer;
   readonly ledger: Ledger;
   readonly store: RunStore;
   readonly redis: Redis;
+  /** By which it hears of runs that it is given. */
+  readonly subscriber: Redis;
   /** Runs that it has claimed, in order. */
   readonly claimed: readonly RunRecord[];
   /** Takes no more, waits for what it has, disconnects. Idempotent. */
@@ -105,17 +114,27 @@ export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeW
     claimed.push(record);
     await behave(new FakeAttempt(record, store));
   };
-  const consumer = new Consumer({ redis, pool, hostId, incarnation, ledger, store, log: SILENT, execute });
+  const intake = new Intake(execute);
+  const common = { pool, hostId, incarnation, ledger, store, intake, log: options.log ?? SILENT };
+  const subscriber = redis.duplicate();
+  subscriber.on("error", () => {});
+  const offers = options.offersRoom ? new Offers({ ...common, messages: new Messages(subscriber) }) : undefined;
+  const consumer = new Consumer({ ...common, redis, offers: offers ?? NO_OFFERS });
   await consumer.start();
+  await offers?.start();
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     consumer.stop();
-    await consumer.idle();
+    offers?.stop();
+    await Promise.all([consumer.idle(), offers?.idle()]);
+    await intake.idle();
     await consumer.close();
     redis.disconnect();
+    subscriber.disconnect();
   };
   return {
     consumer,
+    subscriber,
     ledger,
     store,
     redis,

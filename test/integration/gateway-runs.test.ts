@@ -114,8 +114,8 @@ describe("a run that is waited for", () => {
         signal: gone.signal,
       }).catch(() => "gone"),
     );
-    await vi.waitFor(async () => expect(await redis.zcard(keys.queued)).toBe(2));
-    const ids = await redis.zrange(keys.queued, "0", "-1");
+    await vi.waitFor(async () => expect(await redis.zcard(keys.queued("default"))).toBe(2));
+    const ids = await redis.zrange(keys.queued("default"), "0", "-1");
     await vi.waitFor(async () => expect(await reasonOf(get(ids[0] ?? "", wait(1)))).toEqual([429, "too_many_waiters"]));
     gone.abort();
     expect(await Promise.all([first, second])).toEqual(["gone", "gone"]);

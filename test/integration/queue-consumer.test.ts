@@ -240,7 +240,7 @@ test("of two hosts, exactly one executes each run", async () => {
   expect(times.size).toBe(200);
   expect([...times.values()].every((count) => count === 1)).toBe(true);
   expect(a.claimed.length + b.claimed.length).toBe(200);
-  expect(await redis.zcard(keys.queued)).toBe(0);
+  expect(await redis.zcard(keys.queued("default"))).toBe(0);
   expect(await redis.zcard(keys.deadlines)).toBe(0);
   await eventually(async () => expect(await redis.keys(queueKey("run_*"))).toEqual([]));
 });

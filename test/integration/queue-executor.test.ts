@@ -85,7 +85,7 @@ beforeEach(async () => {
 async function claimed(request: Partial<RunRequest> = {}): Promise<RunRecord> {
   const id = await gateway.submit({ tenant: "t", request: { image: "busybox", ...request }, waiter: undefined });
   const record = await store.claim({ id, attempt: 1 }, HOST);
-  if (!record) throw new Error("not claimed");
+  if (typeof record !== "object") throw new Error("not claimed");
   return record;
 }
 

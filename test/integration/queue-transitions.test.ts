@@ -8,6 +8,7 @@ import { channels, keys, QUEUE_PREFIX, queueName } from "../../core/keys.ts";
 import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
 import { TRANSITIONS } from "../../core/run.ts";
+import { parseTold } from "../../core/told.ts";
 import { MAX_MOVES } from "../../core/transitions.ts";
 import { Reaper } from "../../gateway/dispatch/reaper.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
@@ -40,7 +41,7 @@ beforeAll(async () => {
   await gatewayRedis.connect();
   subscriber = new Redis(server.url);
   await subscriber.subscribe(channels.gateway(WAITER));
-  subscriber.on("message", (_, id: string) => told.push(id));
+  subscriber.on("messageBuffer", (_, message: Buffer) => told.push(parseTold(message)?.id ?? "?"));
   worker = new WorkerStore(redis, 60_000, "life-1");
   otherLife = new WorkerStore(redis, 60_000, "life-2");
   rival = makeGateway();
@@ -214,7 +215,7 @@ describe("a run that waits too long", () => {
       outcome: { kind: "timed_out", clock: "queue", limit: "1m30s" },
     });
     expect(await hasTicket(id, 1)).toBe(false);
-    expect(await redis.zscore(keys.queued, id)).toBeNull();
+    expect(await redis.zscore(keys.queued("default"), id)).toBeNull();
     await heard();
     expect(told).toEqual([id]);
   });
@@ -242,7 +243,7 @@ describe("a run whose host is lost", () => {
     expect(await recordOf(id)).toMatchObject({ state: "queued", attempt: 2 });
     expect(await recordOf(id)).not.toHaveProperty("host");
     expect(await hasTicket(id, 2)).toBe(true);
-    expect(await redis.zscore(keys.queued, id)).not.toBeNull();
+    expect(await redis.zscore(keys.queued("default"), id)).not.toBeNull();
     expect(await worker.claim({ id, attempt: 2 }, "host-2")).toMatchObject({ state: "starting", host: "host-2" });
   });
 
@@ -446,7 +447,7 @@ describe("the queue's limit", () => {
     const refused = answers.filter((answer) => answer.status === "rejected");
     expect(refused).toHaveLength(15);
     for (const { reason } of refused) expect(reason).toMatchObject({ reason: "queue_full" });
-    expect(await redis.zcard(keys.queued)).toBe(5);
+    expect(await redis.zcard(keys.queued("default"))).toBe(5);
     expect(await redis.zcard(keys.index(TENANT))).toBe(5);
     expect(await redis.llen(`${QUEUE_PREFIX}:${queueName("default")}:wait`)).toBe(5);
     expect((await redis.keys(`${QUEUE_PREFIX}:${queueName("default")}:run_*`)).length).toBe(5);
@@ -580,7 +581,7 @@ describe("on any walk through the commands, sensible or not,", () => {
     expect(now.outcome !== undefined).toBe(now.state === "finished");
     expect(now.startedAttempts).toBeLessThanOrEqual(Math.min(now.attempt, 1 + (now.request.retries ?? 0)));
     expect((await redis.zscore(keys.deadlines, id)) !== null).toBe(now.state !== "finished");
-    expect((await redis.zscore(keys.queued, id)) !== null).toBe(now.state === "queued");
+    expect((await redis.zscore(keys.queued("default"), id)) !== null).toBe(now.state === "queued");
     if (now.state === "queued") expect(await hasTicket(id, now.attempt)).toBe(true);
     const output = (await redis.get(keys.output(id, "stdout"))) ?? "";
     expect(new Set(output.split(";").filter(Boolean))).toEqual(new Set(output ? [String(now.attempt)] : []));

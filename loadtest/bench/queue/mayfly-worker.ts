@@ -8,6 +8,8 @@ import type { Image, Runtime, Sandbox } from "../../../runtime/index.ts";
 import { Ledger } from "../../../worker/admission.ts";
 import { Consumer } from "../../../worker/consumer.ts";
 import { Executor } from "../../../worker/executor.ts";
+import { Intake } from "../../../worker/intake.ts";
+import { Offers } from "../../../worker/offers.ts";
 import { connectRedis, Messages, RunStore } from "../../../worker/run-store.ts";
 
 const HOST = "bench";
@@ -23,12 +25,12 @@ export async function serveMayflyQueue(url: string): Promise<void> {
   const store = new RunStore(redis, RETENTION_MS, incarnation);
   const messages = new Messages(subscriber);
   const executor = new Executor({ runtime: nothing as Runtime, store, messages, hostId: HOST, log: SILENT });
-  const consumer = new Consumer({
-    ...{ redis, pool: "default", hostId: HOST, incarnation, store, log: SILENT },
-    ledger: new Ledger(PLENTY),
-    execute: executor.execute.bind(executor),
-  });
-  await consumer.start();
+  const intake = new Intake(executor.execute.bind(executor));
+  const ledger = new Ledger(PLENTY);
+  const common = { pool: "default", hostId: HOST, incarnation, ledger, store, intake, log: SILENT };
+  const offers = new Offers({ ...common, messages });
+  await new Consumer({ ...common, redis, offers }).start();
+  await offers.start();
 }
 
 const DIGEST = `sha256:${"0".repeat(64)}`;

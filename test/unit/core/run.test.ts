@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { BOUNDS, DEFAULTS, planRun, type RunRequest, RunRequest as Schema } from "../../../core/request.ts";
+import { planRun } from "../../../core/plan.ts";
+import { BOUNDS, DEFAULTS, type RunRequest, RunRequest as Schema } from "../../../core/request.ts";
 import { Outcome, TRANSITIONS } from "../../../core/run.ts";
 import { formatSize } from "../../../core/units.ts";
 
@@ -159,6 +160,7 @@ test("a plan fills in the defaults, in numbers", () => {
   expect(planRun({ image })).toEqual({
     limits: { cpus: 1, memoryBytes: 256 * 2 ** 20, pids: 128, diskBytes: 64 * 2 ** 20, outputBytes: 2 ** 20 },
     timeouts: { queueMs: 600_000, startMs: 120_000, runMs: 60_000, graceMs: 10_000 },
+    demand: { cpus: 1, memoryBytes: 256 * 2 ** 20, pids: 129 },
     retries: 0,
     priority: 0,
     pool: "default",
@@ -177,6 +179,7 @@ test("a plan has what was asked for", () => {
   expect(planRun(request)).toEqual({
     limits: { cpus: 2.5, memoryBytes: 2 ** 30, pids: 7, diskBytes: 2 ** 20, outputBytes: 0 },
     timeouts: { queueMs: 1_000, startMs: 2_000, runMs: 7 * DAY, graceMs: 0 },
+    demand: { cpus: 2.5, memoryBytes: 2 ** 30, pids: 8 },
     retries: 3,
     priority: 9,
     pool: "gpu",

@@ -52,17 +52,22 @@ test("a subscription that fails fails its follower, and the next follower subscr
   await next;
 });
 
+/** As Redis says it. */
+const say = (channel: string, message: string) =>
+  subscriber.emit("messageBuffer", Buffer.from(channel), Buffer.from(message));
+
 test("who waits for a run is woken by its end on this gateway's channel, and by nothing about others", () => {
   const wake = vi.fn();
   const stop = signals.onFinished("run_1", wake);
-  subscriber.emit("message", channels.gateway("g1"), "run_2");
-  subscriber.emit("message", channels.gateway("g2"), "run_1");
-  subscriber.emit("message", CHANGED, "");
+  say(channels.gateway("g1"), '["run_2"]');
+  say(channels.gateway("g2"), '["run_1"]');
+  say(channels.gateway("g1"), "nonsense");
+  say(CHANGED, "");
   expect(wake).not.toHaveBeenCalled();
-  subscriber.emit("message", channels.gateway("g1"), "run_1");
-  expect(wake).toHaveBeenCalledTimes(1);
+  say(channels.gateway("g1"), '["run_1"]');
+  expect(wake.mock.calls).toEqual([[undefined]]);
   stop();
-  subscriber.emit("message", channels.gateway("g1"), "run_1");
+  say(channels.gateway("g1"), '["run_1"]');
   expect(wake).toHaveBeenCalledTimes(1);
 });
 

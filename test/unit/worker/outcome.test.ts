@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type ErrorReason, MayflyError, REASONS } from "../../../core/errors.ts";
-import { planRun } from "../../../core/request.ts";
+import { planRun } from "../../../core/plan.ts";
 import { Outcome } from "../../../core/run.ts";
 import type { SandboxEnd } from "../../../runtime/index.ts";
 import type { EndReason } from "../../../worker/ending.ts";

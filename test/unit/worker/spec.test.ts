@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { newRunId } from "../../../core/ids.ts";
+import { planRun } from "../../../core/plan.ts";
 import { parseRecord, type RunRecord } from "../../../core/record.ts";
-import { planRun, type RunRequest } from "../../../core/request.ts";
+import type { RunRequest } from "../../../core/request.ts";
 import type { Image } from "../../../runtime/index.ts";
 import { commandLine, environment, sandboxSpec } from "../../../worker/spec.ts";
 

@@ -1,0 +1,44 @@
+// Room that a host offers: a run that comes while nobody waits is given to such a host in the very step that accepts it.
+//
+// In Redis an offer is JSON, one a life of a worker, in the hash of its pool. `given` counts the runs that were handed over for it.
+// A worker that changes its offer says how many of those it has heard of (`seen`); while one is still on its way to it nothing
+// is changed, so the room that a run was promised is never promised twice.
+
+import { z } from "zod";
+import type { Capacity } from "./host.ts";
+import { parseFlatRecord, type RunRecord } from "./record.ts";
+
+/** An offer that is not renewed holds no longer than this: its host may have lost its power. */
+export const OFFER_MS = 10_000;
+/** Of so many offers, picked at random, the roomiest is taken: what a run costs Redis does not grow with the cluster. */
+export const OFFERS_LOOKED_AT = 8;
+
+export interface Offer extends Capacity {
+  readonly host: string;
+}
+
+/** Where a worker is in what it was handed: counted from 0 in each series, and a new series starts when messages were lost. */
+export interface Heard {
+  readonly series: number;
+  readonly seen: number;
+}
+
+/** What a host says of its room. */
+export interface Room {
+  readonly offer: Offer;
+  readonly heard: Heard;
+}
+
+const Handed = z.tuple([z.int(), z.int(), z.array(z.string())]);
+
+export interface HandedRun extends Heard {
+  readonly record: RunRecord;
+}
+
+/** What is said on a worker's channel: series, number, record. Throws if it is not that. */
+export function parseHanded(message: string): HandedRun {
+  const [series, seen, flat] = Handed.parse(JSON.parse(message));
+  const record = parseFlatRecord(flat);
+  if (!record) throw new Error("a run was handed over without its record");
+  return { series, seen, record };
+}

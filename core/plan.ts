@@ -1,0 +1,60 @@
+// What is made of a request: its defaults filled in, its words turned into numbers.
+
+import { DEFAULT_POOL, DEFAULTS, type RunRequest } from "./request.ts";
+import { parseDuration, parseSize } from "./units.ts";
+
+/** What the worker executes. */
+export interface RunPlan {
+  readonly limits: {
+    readonly cpus: number;
+    readonly memoryBytes: number;
+    readonly pids: number;
+    readonly diskBytes: number;
+    readonly outputBytes: number;
+  };
+  readonly timeouts: {
+    readonly queueMs: number;
+    readonly startMs: number;
+    readonly runMs: number;
+    readonly graceMs: number;
+  };
+  /** What a host must have free for it. */
+  readonly demand: { readonly cpus: number; readonly memoryBytes: number; readonly pids: number };
+  readonly retries: number;
+  readonly priority: number;
+  readonly pool: string;
+}
+
+/** The init that starts the program is a process too, and counts against the host's. */
+const INIT_PIDS = 1;
+
+/** The schema has checked the strings, so a failure to parse here is a bug and throws. */
+export function planRun(request: RunRequest): RunPlan {
+  const { limits = {}, timeouts = {} } = request;
+  const memoryBytes = checked(parseSize(limits.memory ?? DEFAULTS.memory));
+  const { cpus = DEFAULTS.cpus, pids = DEFAULTS.pids } = limits;
+  return {
+    limits: {
+      cpus,
+      memoryBytes,
+      pids,
+      diskBytes: Math.min(checked(parseSize(limits.disk ?? DEFAULTS.disk)), memoryBytes),
+      outputBytes: checked(parseSize(limits.output ?? DEFAULTS.output)),
+    },
+    timeouts: {
+      queueMs: checked(parseDuration(timeouts.queue ?? DEFAULTS.queue)),
+      startMs: checked(parseDuration(timeouts.start ?? DEFAULTS.start)),
+      runMs: checked(parseDuration(timeouts.run ?? DEFAULTS.run)),
+      graceMs: checked(parseDuration(timeouts.grace ?? DEFAULTS.grace)),
+    },
+    demand: { cpus, memoryBytes, pids: pids + INIT_PIDS },
+    retries: request.retries ?? 0,
+    priority: request.priority ?? 0,
+    pool: request.pool ?? DEFAULT_POOL,
+  };
+}
+
+function checked(value: number | undefined): number {
+  if (value === undefined) throw new Error("a request reached planRun unparsed");
+  return value;
+}

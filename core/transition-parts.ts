@@ -1,0 +1,73 @@
+// What the scripts of transitions.ts share: Lua functions that stand before each of them.
+
+import { channels, keys } from "./keys.ts";
+import { OFFER_MS, OFFERS_LOOKED_AT } from "./offer.ts";
+import { TOLD_BYTES } from "./told.ts";
+
+export const PRELUDE = `
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+-- The attempt is this holder's, and under way: its fields, or nil.
+local function held(run, attempt, holder)
+  local now_held = redis.call('HMGET', run, 'state', 'attempt', 'holder', 'cancelRequested')
+  if now_held[1] ~= 'starting' and now_held[1] ~= 'running' then return nil end
+  if now_held[2] ~= attempt or now_held[3] ~= holder then return nil end
+  return { state = now_held[1], cancel = now_held[4] == '1' }
+end
+-- Where the run waits, if it does.
+local function queue_of(run)
+  return '${keys.queued("")}' .. (redis.call('HGET', run, 'pool') or 'default')
+end
+-- What a gateway is told of a run that has finished: all of it, if it is small (told.ts).
+local function told(run, id)
+  local out, err = redis.call('STRLEN', run .. ':stdout'), redis.call('STRLEN', run .. ':stderr')
+  if out + err + redis.call('HSTRLEN', run, 'request') > ${TOLD_BYTES} then return cjson.encode({ id }) end
+  local head = cjson.encode({ id, out, err, redis.call('HGETALL', run) })
+  return head .. string.char(10) .. (redis.call('GET', run .. ':stdout') or '') .. (redis.call('GET', run .. ':stderr') or '')
+end
+local function finish(run, waiters, deadlines, id, at, outcome, retention)
+  redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome, 'stdinClosed', '1')
+  redis.call('ZREM', deadlines, id)
+  redis.call('ZREM', queue_of(run), id)
+  redis.call('DEL', run .. ':stdin')
+  for _, suffix in ipairs({'', ':stdout', ':stderr'}) do
+    redis.call('PEXPIRE', run .. suffix, retention)
+  end
+  local gateways = redis.call('SMEMBERS', waiters)
+  local message = gateways[1] and told(run, id)
+  for _, gateway in ipairs(gateways) do
+    redis.call('PUBLISH', '${channels.gateway("")}' .. gateway, message)
+  end
+  redis.call('DEL', waiters)
+  redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
+end
+-- Sets the room that a holder offers: 1. But 0, and nothing, while a run is on its way to it of which it has not heard.
+local function post(offers, holder, text, series, seen, at)
+  local posted = redis.call('HGET', offers, holder)
+  if posted then
+    local last = cjson.decode(posted)
+    if last.series == tonumber(series) and last.given ~= tonumber(seen) then return 0 end
+  end
+  local offer = cjson.decode(text)
+  offer.series, offer.given, offer.untilMs = tonumber(series), tonumber(seen), at + ${OFFER_MS}
+  redis.call('HSET', offers, holder, cjson.encode(offer))
+  return 1
+end
+-- The holder that has most room among some of those that offer any, if it has enough and listens; and its offer.
+local function roomiest(offers, at, cpus, memoryBytes, pids)
+  local best, whose
+  local found = redis.call('HRANDFIELD', offers, ${OFFERS_LOOKED_AT}, 'WITHVALUES')
+  for i = 1, #found, 2 do
+    local holder, offer = found[i], cjson.decode(found[i + 1])
+    if offer.untilMs <= at or redis.call('PUBSUB', 'NUMSUB', '${channels.handed("")}' .. holder)[2] == 0 then
+      redis.call('HDEL', offers, holder)
+    elseif offer.slots >= 1 and offer.cpus + 1e-9 >= cpus and offer.memoryBytes >= memoryBytes and offer.pids >= pids
+      and (not best or offer.cpus > best.cpus) then
+      best, whose = offer, holder
+    end
+  end
+  return best, whose
+end
+`;
