@@ -56,7 +56,6 @@ export const FENCE_MARGIN_MS = 2_000;
 export const MAX_MOVES = 5;
 
 const CHANGED = channels.changed("");
-const INPUT = channels.input("");
 
 /**
  * Where nobody waits, a run that fits what some host offers is handed to it at once. `how` is "hand over", which writes nothing
@@ -256,7 +255,7 @@ const feed = define(`
   if redis.call('STRLEN', stdin) + #bytes > tonumber(max) then return -2 end
   local length = redis.call('APPEND', stdin, bytes)
   if close == '1' then redis.call('HSET', run, 'stdinClosed', '1') end
-  redis.call('PUBLISH', '${INPUT}' .. id, '')
+  redis.call('PUBLISH', '${channels.input("")}' .. id, '')
   return length
 `);
 
