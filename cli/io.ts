@@ -18,6 +18,11 @@ export interface Io {
   readonly version: string;
   /** Has SIGINT, SIGTERM and SIGHUP told to the listener instead of ending the process, until the returned function is called. */
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
+  /**
+   * Goes on as another of Mayfly's programs, a file, in this one's place: its exit code is this command's, and so are signals and
+   * the terminal its. Rejects with Node's error if there is no such file.
+   */
+  readonly handOver: (program: string, args: readonly string[]) => Promise<number>;
   /** Ends the process at once, whatever is under way. */
   readonly exitNow: (exitCode: number) => void;
 }

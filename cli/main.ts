@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The process around the `mayfly` command: the one file of cli/ that touches `process`.
 
-import { readFileSync } from "node:fs";
+import { accessSync, readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { userInfo } from "node:os";
 import { join } from "node:path";
@@ -42,6 +42,12 @@ const io: Io = {
     return () => {
       for (const signal of SIGNALS) process.off(signal, listener);
     };
+  },
+  async handOver(program, args) {
+    accessSync(program);
+    // It is the same process from there on, so that nothing is to be passed to and fro.
+    process.execve?.(process.execPath, [process.execPath, "--", program, ...args], process.env);
+    throw new Error("this system cannot execute one program in the place of another");
   },
   exitNow: (exitCode) => process.exit(exitCode),
 };

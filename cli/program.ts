@@ -1,6 +1,7 @@
 // The `mayfly` command as a function: arguments and a process' surroundings in, an exit code out.
 
 import { type Command, GLOBAL_FLAGS } from "./command.ts";
+import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
 import { inspect } from "./commands/inspect.ts";
 import { kill } from "./commands/kill.ts";
@@ -16,7 +17,7 @@ import { nearest } from "./nearest.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage-error.ts";
 
-export const COMMANDS: readonly Command[] = [run, ps, inspect, logs, wait, kill, cancel];
+export const COMMANDS: readonly Command[] = [run, ps, inspect, logs, wait, kill, cancel, bench];
 
 const PROGRAM_FLAGS = { ...GLOBAL_FLAGS, version: { says: "Show the version." } } as const satisfies FlagTable;
 

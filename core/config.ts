@@ -92,6 +92,21 @@ export const list = (variable: string, says: string, options: Options = {}) => {
   );
 };
 
+/** Names of a closed set. */
+export const someOf = <const T extends string>(
+  variable: string,
+  says: string,
+  choices: readonly T[],
+  options: Options = {},
+) => {
+  const chosen = (value: string) => {
+    const names = new Set(value.split(","));
+    const known = choices.filter((choice) => names.has(choice));
+    return known.length === names.size ? known : undefined;
+  };
+  return setting(variable, says, `names separated by commas, of ${choices.join(", ")}`, chosen, options);
+};
+
 /** A secret's file is read when the configuration is; its value is trimmed of the last line end. */
 export const secretFile = (variable: string, says: string, content: { form?: string; pattern?: RegExp } = {}) => {
   const { form = "that is not empty", pattern = /./ } = content;

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { describeSettings } from "../core/config.ts";
 import { CODES, type ErrorReason, REASONS } from "../core/errors.ts";
 import { GATEWAY_SETTINGS } from "../gateway/config.ts";
-import { WORKER_SETTINGS } from "../worker/config.ts";
+import { WEAKNESSES, WORKER_SETTINGS } from "../worker/config.ts";
 
 /** The pages by their names in this folder. */
 export const PAGES: Readonly<Record<string, () => string>> = {
@@ -42,8 +42,35 @@ function printConfiguration(): string {
       "read or with a `MAYFLY_*` variable that it does not know, and then names every such variable in its log. Secrets are never",
       "in the environment: a variable that ends in `_FILE` names the file that holds one.",
     ],
-    ["## Gateway", "", describeSettings(GATEWAY_SETTINGS), "", "## Worker", "", describeSettings(WORKER_SETTINGS)],
+    [
+      ...["## Gateway", "", describeSettings(GATEWAY_SETTINGS), ""],
+      ...["## Worker", "", describeSettings(WORKER_SETTINGS), ""],
+      ...["## Hosts", "", ...hosts()],
+    ],
   );
+}
+
+function hosts(): string[] {
+  return [
+    "A worker looks at its host once, when it starts, and tells what it has found in one line of its log, `host.probed`. What is",
+    "missing keeps it from starting, and is named in one error:",
+    "",
+    "- root, which makes containers;",
+    "- user namespaces: layers are stored with the ids that a container's users have outside of it, and container root is nobody there;",
+    "- overlayfs: layers are shared by the containers of a host, and none may write to them;",
+    "- seccomp filters;",
+    "- cgroups (v1, hybrid or v2) with limits of memory, CPU time and processes, and rules for devices: a limit that nobody enforces",
+    "  must not be accepted;",
+    "- Linux 5.12 for the launcher, 5.9 for the driver `oci`.",
+    "",
+    "Runs are possible, but bounded less than by default, where one of these holds. The worker starts there only if",
+    "`MAYFLY_ALLOW_WEAKER` names it, and names it in that line of its log, under `weaker`:",
+    "",
+    ...Object.entries(WEAKNESSES).map(([name, says]) => `- \`${name}\`: ${says}.`),
+    "",
+    "It is what holds at the start that counts: swap that is put on later is not seen. What the driver `oci` is told (the filter of",
+    "system calls, the limits) it passes on to the OCI runtime, and takes that at its word.",
+  ];
 }
 
 function page(title: string, introduction: readonly string[], body: readonly string[]): string {

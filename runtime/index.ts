@@ -13,6 +13,7 @@ import type { Log } from "../core/log.ts";
 import { CAPABILITIES } from "./bundle/config.ts";
 import { resolveSeccomp } from "./bundle/seccomp.ts";
 import { probeHost } from "./host/probe.ts";
+import type { Weakness } from "./host/weakness.ts";
 import type { Image } from "./image/image.ts";
 import { linuxPlatform } from "./image/platform.ts";
 import { createImageStore, type HostImageStore } from "./image/store.ts";
@@ -26,6 +27,7 @@ import { parseCredentials } from "./registry/credentials.ts";
 import { createOciDriver } from "./task/oci-driver.ts";
 import type { Blanks, Guard, Sandbox, SandboxDriver, SandboxSpec } from "./task/sandbox.ts";
 
+export { WEAKNESS_NAMES, WEAKNESSES, type Weakness } from "./host/weakness.ts";
 export type { Image, ImageConfig } from "./image/image.ts";
 export type {
   Blanks,
@@ -61,6 +63,8 @@ export interface RuntimeOptions {
   /** Text of a file like Docker's config.json. */
   readonly registryAuth?: string | undefined;
   readonly insecureRegistries?: readonly string[] | undefined;
+  /** In what this host may be weaker than the default; without it, in nothing. */
+  readonly allowWeaker?: readonly Weakness[] | undefined;
   readonly log: Log;
 }
 
@@ -87,16 +91,19 @@ export async function blanksAt(stateDir: string): Promise<Blanks> {
 
 const sandboxesDir = (stateDir: string) => join(stateDir, "sandboxes");
 
+/** mount_setattr(2) is the youngest call that mayfly-launcher makes, close_range(2) the youngest of mayfly-unpack's. */
+const OLDEST_KERNEL = { launcher: [5, 12], oci: [5, 9] } as const;
+
 /** A pool for a host of moderate load: it grows with the arrivals of the last minute. */
 export const DEFAULT_BLANKS = { min: 4, max: 64 } as const;
 
 const native = ({ programsDir }: RuntimeOptions, name: string) =>
   join(programsDir ?? join(import.meta.dirname, "build"), name);
 
-/** Checks the host once. Throws `host_unavailable` with all that it lacks, `configuration_invalid` for unusable options. */
+/** Checks the host once, and logs what it is like. Throws `host_unavailable` with all that it lacks, `configuration_invalid` for unusable options. */
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { stateDir, runDir, uidBase, log } = options;
-  const layout = await probeHost({ executables: executablesOf(options), files: [options.seccompProfile] });
+  const { layout, facts } = await probe(options);
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   // The container's root passes through it, as a user that owns nothing.
   await mkdir(runDir, { recursive: true, mode: 0o711 });
@@ -115,12 +122,15 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const profile = JSON.parse(await readFile(options.seccompProfile, "utf8"));
   const common = {
     stateDir: sandboxesDir(stateDir),
-    cgroupParent: `mayfly-${options.hostId}`,
+    cgroupParent: cgroupParent(options),
     layout,
     uidBase,
     seccomp: resolveSeccomp(profile, process.arch, CAPABILITIES),
   };
-  const driver = options.driver === "oci" ? ociDriver(options, common) : await launcherDriver(options, common, images);
+  const driver =
+    options.driver === "oci"
+      ? ociDriver(options, { ...common, countsSwap: facts.swapAccounting })
+      : await launcherDriver(options, common, images);
 
   return {
     driver: driver.name,
@@ -135,6 +145,18 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   };
 }
 
+const cgroupParent = ({ hostId }: RuntimeOptions) => `mayfly-${hostId}`;
+
+const probe = (options: RuntimeOptions) =>
+  probeHost({
+    executables: executablesOf(options),
+    files: [options.seccompProfile],
+    oldestKernel: OLDEST_KERNEL[options.driver],
+    cgroup: `${cgroupParent(options)}-probe`,
+    allowWeaker: options.allowWeaker ?? [],
+    log: options.log,
+  });
+
 type Common = Pick<LauncherDriverOptions, "stateDir" | "cgroupParent" | "layout" | "uidBase" | "seccomp">;
 
 function executablesOf(options: RuntimeOptions): string[] {
@@ -144,7 +166,7 @@ function executablesOf(options: RuntimeOptions): string[] {
   return ours("mayfly-unpack", "mayfly-launcher", "mayfly-blank");
 }
 
-function ociDriver(options: RuntimeOptions, common: Common): SandboxDriver {
+function ociDriver(options: RuntimeOptions, common: Common & { countsSwap: boolean }): SandboxDriver {
   return createOciDriver({
     ...common,
     shim: native(options, "mayfly-shim"),

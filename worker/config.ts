@@ -12,8 +12,12 @@ import {
   redisUrlFile,
   secretFile,
   size,
+  someOf,
   text,
 } from "../core/config.ts";
+import { WEAKNESS_NAMES } from "../runtime/index.ts";
+
+export { WEAKNESSES } from "../runtime/index.ts";
 
 export const WORKER_SETTINGS = {
   stateDir: path("MAYFLY_STATE_DIR", "The directory for images and sandboxes; one worker's alone.", {
@@ -75,6 +79,13 @@ export const WORKER_SETTINGS = {
     "MAYFLY_UID_BASE",
     "The host uid and gid of container root; the 65,536 ids from there belong to containers alone.",
     { fallback: "1895825408", min: 65_536, max: 4_294_836_224 },
+  ),
+  allowWeaker: optional(
+    someOf(
+      "MAYFLY_ALLOW_WEAKER",
+      "In what this host may be weaker than the default, see below; without it the worker does not start on a host that is.",
+      WEAKNESS_NAMES,
+    ),
   ),
   registryAuth: secretFile(
     "MAYFLY_REGISTRY_AUTH_FILE",

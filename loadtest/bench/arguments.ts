@@ -23,7 +23,9 @@ export type ContenderName = (typeof CONTENDERS)[number];
 export const DRIVERS = ["launcher", "oci"] as const;
 export type DriverName = (typeof DRIVERS)[number];
 
-export const HELP = `npm run bench [-- FLAGS]: Mayfly, other engines and the kernel's own floor, side by side in one run.
+export const HELP = `npm run bench [-- FLAGS], or mayfly bench [FLAGS]
+
+Mayfly, other engines and the kernel's own floor, side by side in one run.
 
   --suite LIST        of ${SUITES.join(", ")}; all of them without it
   --contenders LIST   of ${CONTENDERS.join(", ")};

@@ -94,6 +94,8 @@ export interface BundleOptions {
   /** Host id of container root; ID_COUNT ids from there belong to containers. */
   readonly uidBase: number;
   readonly seccomp: OciSeccomp;
+  /** Whether the kernel counts swap for each cgroup: an OCI runtime cannot set a limit that has no file. */
+  readonly countsSwap: boolean;
 }
 
 /** The content of the bundle's `config.json`. */
@@ -110,7 +112,7 @@ export function bundleConfig(spec: SandboxSpec, options: BundleOptions): object 
       uidMappings: idMappings,
       gidMappings: idMappings,
       cgroupsPath: options.cgroupPath,
-      resources: resourcesOf(spec),
+      resources: resourcesOf(spec, options),
       seccomp: options.seccomp,
       maskedPaths: MASKED_PATHS,
       readonlyPaths: READONLY_PATHS,
@@ -185,11 +187,11 @@ function mountsOf(mountpoint: string): object[] {
   ];
 }
 
-function resourcesOf(spec: SandboxSpec): object {
+function resourcesOf(spec: SandboxSpec, { countsSwap }: BundleOptions): object {
   const { limits } = spec;
   return {
     // Memory and swap together may be no more than memory alone: nothing is swapped out.
-    memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
+    memory: { limit: limits.memoryBytes, ...(countsSwap ? { swap: limits.memoryBytes } : {}) },
     cpu: { quota: Math.round(limits.cpus * CPU_PERIOD_US), period: CPU_PERIOD_US },
     pids: { limit: Math.max(pidsLimit(spec), RUNTIME_PIDS) },
     devices: [

@@ -3,6 +3,8 @@
 /** Controllers whose files Mayfly reads, each with the directory where its hierarchy is mounted. */
 export interface CgroupLayout {
   readonly version: 1 | 2;
+  /** `hybrid` is version 1, with a v2 hierarchy beside it that limits nothing. */
+  readonly kind: "v1" | "hybrid" | "v2";
   /** Of v2, all three are the same directory. */
   readonly memory: string;
   readonly cpu: string;
@@ -21,7 +23,7 @@ interface CgroupMount {
 /**
  * Reads the text of /proc/self/mountinfo, of which one line is
  * `35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory` (proc_pid_mountinfo(5)).
- * Throws if a controller that limits need is mounted nowhere: a limit that is not enforced must not be accepted.
+ * Throws if a controller that limits or device rules need is mounted nowhere: a limit that is not enforced must not be accepted.
  */
 export function parseCgroupLayout(mountinfo: string): CgroupLayout {
   const mounts = mountinfo
@@ -33,15 +35,17 @@ export function parseCgroupLayout(mountinfo: string): CgroupLayout {
   const all = mounts.map((mount) => mount.path);
   if (v1.length === 0) {
     if (!v2) throw new Error("no cgroup file system is mounted");
-    return { version: 2, memory: v2.path, cpu: v2.path, cpuacct: v2.path, pids: v2.path, all };
+    return { version: 2, kind: "v2", memory: v2.path, cpu: v2.path, cpuacct: v2.path, pids: v2.path, all };
   }
   const where = (controller: string): string => {
     const mount = v1.find(({ options }) => options.includes(controller));
     if (!mount) throw new Error(`the cgroup controller ${controller} is not mounted`);
     return mount.path;
   };
+  where("devices"); // Which devices a container may open is ruled by it.
   return {
     version: 1,
+    kind: v2 ? "hybrid" : "v1",
     memory: where("memory"),
     cpu: where("cpu"),
     cpuacct: where("cpuacct"),

@@ -135,7 +135,8 @@ int cgroup_descriptor(const struct cgroups *cgroups, const char *name) {
     return openat(cgroups->hierarchies[0].parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-// A kernel that does not count swap has no file for it, and a host without swap needs none.
+// A kernel that does not count swap has no file for it, and a host without swap needs none. A host with swap like that has been
+// refused by the worker, or allowed by its operator (runtime/host/weakness.ts).
 static int limit_swap(int fd, const char *name, const char *file, uint64_t bytes) {
     int failed = write_value(fd, name, file, "%" PRIu64, bytes);
     return failed && errno != ENOENT ? -1 : 0;

@@ -29,6 +29,8 @@ export interface OciDriverOptions {
   readonly layout: CgroupLayout;
   readonly uidBase: number;
   readonly seccomp: OciSeccomp;
+  /** See BundleOptions. */
+  readonly countsSwap: boolean;
 }
 
 export function createOciDriver(options: OciDriverOptions): SandboxDriver {

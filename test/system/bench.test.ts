@@ -17,10 +17,11 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
-async function bench(...args: string[]) {
-  const child = startProcess([process.execPath, join(ROOT, "loadtest/bench/main.ts"), ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+const bench = (...args: string[]) => end([process.execPath, join(ROOT, "loadtest/bench/main.ts"), ...args]);
+
+/** From a working directory that has nothing to do with it. */
+async function end(argv: readonly [string, ...string[]]) {
+  const child = startProcess(argv, { cwd: directory, stdio: ["ignore", "pipe", "pipe"] });
   const said: Buffer[] = [];
   child.stdout?.on("data", (chunk: Buffer) => said.push(chunk));
   const { exitCode, stderrTail } = await finished(child);
@@ -47,6 +48,18 @@ it("refuses a suite that it does not have, and names those there are", async () 
   expect(exitCode).toBe(1);
   expect(stderr).toMatch(/"stat"; there are start, throughput/);
 });
+
+it("is a command, too: mayfly bench, with the same flags, words and exit codes", async () => {
+  const mayfly = async (...args: string[]) => ({
+    ...(await end([join(ROOT, "cli/mayfly"), "bench", ...args])),
+    pid: 0,
+  });
+  for (const args of [["--help"], ["--suite", "stat"], ["--nonsense"]])
+    expect(await mayfly(...args)).toEqual({ ...(await bench(...args)), pid: 0 });
+  const file = "here.json";
+  expect(await mayfly("--suite", "queue", "--quick", "--json", file)).toMatchObject({ exitCode: 0, stderr: "" });
+  expect(Object.keys(JSON.parse(await readFile(join(directory, file), "utf8")).suites)).toEqual(["queue"]);
+}, 60_000);
 
 it("measures everybody, says it as a table and as JSON, and leaves nothing behind", async () => {
   const file = join(directory, "bench.json");

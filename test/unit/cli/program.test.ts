@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { GLOBAL_FLAGS } from "../../../cli/command.ts";
@@ -9,6 +10,8 @@ import { COMMANDS, program } from "../../../cli/program.ts";
 import { CLI_SETTINGS } from "../../../cli/settings.ts";
 import { SIGNALS } from "../../../core/control.ts";
 
+const ROOT = join(import.meta.dirname, "../../..");
+
 const NO_TERMINAL = {
   isInput: false,
   isOutput: false,
@@ -17,7 +20,15 @@ const NO_TERMINAL = {
   setRaw: () => undefined,
 };
 
-async function call(...args: string[]): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+interface Ended {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const call = (...args: string[]) => callWith({}, ...args);
+
+async function callWith(own: Partial<Io>, ...args: string[]): Promise<Ended> {
   const text = { stdout: "", stderr: "" };
   const sink = (name: "stdout" | "stderr") => ({
     write: async (bytes: string | Uint8Array) => {
@@ -34,7 +45,12 @@ async function call(...args: string[]): Promise<{ exitCode: number; stdout: stri
     readFile: () => expect.unreachable("nothing here reads files"),
     version: "1.2.3",
     onSignal: () => () => undefined,
+    handOver: async (program, given) => {
+      text.stdout += `${relative(ROOT, program)} ${JSON.stringify(given)}`;
+      return 3;
+    },
     exitNow: () => undefined,
+    ...own,
   };
   return { exitCode: await program(args, io), ...text };
 }
@@ -43,7 +59,7 @@ describe("help", () => {
   it("is the same however it is asked for, and asks the gateway nothing", async () => {
     for (const { name } of COMMANDS) {
       const help = await call("help", name);
-      expect(help).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(help).toMatchObject({ exitCode: name === "bench" ? 3 : 0, stderr: "" }); // Which has its own.
       expect(await call(name, "--help")).toEqual(help);
       expect(await call("--help", name)).toEqual(help);
     }
@@ -99,6 +115,33 @@ describe("the program", () => {
     const asJson = await call("--json", ...args);
     expect(asJson).toMatchObject({ exitCode, stdout: "" });
     expect(JSON.parse(asJson.stderr)).toEqual({ error: { code: "invalid_argument", reason: "usage", message } });
+  });
+});
+
+describe("mayfly bench", () => {
+  const BENCHMARK = "loadtest/bench/main.ts";
+
+  it("is the benchmark itself: everything after its name is handed on, and its exit code is the command's", async () => {
+    for (const args of [[], ["--quick", "--json", "x.json"], ["--url", "-h", "--", "--nonsense"]]) {
+      const stdout = `${BENCHMARK} ${JSON.stringify(args)}`;
+      expect(await call("bench", ...args)).toEqual({ exitCode: 3, stdout, stderr: "" });
+    }
+    expect(existsSync(join(ROOT, BENCHMARK))).toBe(true);
+  });
+
+  it("says so where there is no benchmark", async () => {
+    const absent = () => Promise.reject(Object.assign(new Error("no such file"), { code: "ENOENT" }));
+    const { exitCode, stderr } = await callWith({ handOver: absent }, "bench", "--json", "x.json");
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/^mayfly: the benchmark is not installed here: .*\/loadtest\/bench\/main\.ts\n$/);
+  });
+
+  it.each([["--json"], ["--url=http://h"]])("has no use for the %s of other commands", async (flag) => {
+    expect(await call(flag, "bench")).toMatchObject({
+      exitCode: 2,
+      stdout: "",
+      stderr: expect.stringMatching("bench asks no gateway"),
+    });
   });
 });
 

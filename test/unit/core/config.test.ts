@@ -14,6 +14,7 @@ import {
   readConfig,
   secretFile,
   size,
+  someOf,
   text,
 } from "../../../core/config.ts";
 
@@ -29,6 +30,7 @@ const TABLE = {
   guard: bool("MAYFLY_GUARD", "A protection.", { fallback: "true" }),
   mode: oneOf("MAYFLY_MODE", "A mode.", ["fast", "safe"], { fallback: "safe" }),
   names: optional(list("MAYFLY_NAMES", "Names.")),
+  some: optional(someOf("MAYFLY_SOME", "Some.", ["sweet", "sour", "salt"])),
   secret: secretFile("MAYFLY_SECRET_FILE", "A secret."),
 };
 
@@ -68,6 +70,16 @@ test.each(["yes", "TRUE", "on", "", "2", "toString", "constructor", "__proto__",
     );
   },
 );
+
+test("names of a closed set are taken in its order, each once, and no other is", () => {
+  expect(read({}).some).toBeUndefined();
+  expect(read({ MAYFLY_SOME: "salt,sweet,salt" }).some).toEqual(["sweet", "salt"]);
+  for (const value of ["", "sweet,bitter", "sweet, sour", "Sweet", "sweet,"]) {
+    expect(() => read({ MAYFLY_SOME: value })).toThrow(
+      `MAYFLY_SOME=${JSON.stringify(value)} is not names separated by commas, of sweet, sour, salt`,
+    );
+  }
+});
 
 test.each([
   ["true", true],

@@ -24,6 +24,7 @@ const options = {
   cgroupPath: "/mayfly-h/run_x-1",
   uidBase: 100_000,
   seccomp: { defaultAction: "SCMP_ACT_ERRNO", architectures: [], syscalls: [] },
+  countsSwap: true,
 };
 
 // biome-ignore lint/suspicious/noExplicitAny: the value is OCI JSON, which is looked into here.
@@ -46,6 +47,11 @@ describe("the OCI configuration of a sandbox", () => {
       memory: { limit: 67_108_864, swap: 67_108_864 },
       cpu: { quota: 50_000, period: 100_000 },
     });
+  });
+
+  it("asks for no limit of swap where the kernel has none: a runtime would fail to set it", () => {
+    const uncounted = bundleConfig(spec, { ...options, countsSwap: false }) as typeof config;
+    expect(uncounted.linux.resources.memory).toEqual({ limit: 67_108_864 });
   });
 
   it("gives the init a place of its own among the processes, and a runtime's own threads theirs until the program is there", () => {

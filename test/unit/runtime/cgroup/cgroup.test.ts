@@ -13,7 +13,15 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 
-const v2 = (): CgroupLayout => ({ version: 2, memory: root, cpu: root, cpuacct: root, pids: root, all: [root] });
+const v2 = (): CgroupLayout => ({
+  version: 2,
+  kind: "v2",
+  memory: root,
+  cpu: root,
+  cpuacct: root,
+  pids: root,
+  all: [root],
+});
 const v1 = (): CgroupLayout => {
   const [memory, cpu, cpuacct, pids] = ["memory", "cpu", "cpuacct", "pids"].map((name) => join(root, name)) as [
     string,
@@ -21,7 +29,7 @@ const v1 = (): CgroupLayout => {
     string,
     string,
   ];
-  return { version: 1, memory, cpu, cpuacct, pids, all: [memory, cpu, cpuacct, pids] };
+  return { version: 1, kind: "v1", memory, cpu, cpuacct, pids, all: [memory, cpu, cpuacct, pids] };
 };
 
 async function write(files: Record<string, string>): Promise<void> {

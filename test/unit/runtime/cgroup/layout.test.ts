@@ -10,9 +10,11 @@ const V1 = ["memory", "cpu,cpuacct", "pids", "devices"].map((names) =>
 );
 
 describe("the layout of a host's cgroups", () => {
-  it("is refused when a controller that a limit needs is mounted nowhere", () => {
-    const withoutPids = V1.filter((line) => !line.includes("pids")).join("\n");
-    expect(() => parseCgroupLayout(withoutPids)).toThrow("pids");
+  it("is refused when a controller that limits or device rules need is mounted nowhere", () => {
+    for (const name of ["pids", "devices"]) {
+      const without = V1.filter((line) => !line.includes(name)).join("\n");
+      expect(() => parseCgroupLayout(without)).toThrow(name);
+    }
     expect(() => parseCgroupLayout("")).toThrow("no cgroup file system");
   });
 
@@ -20,6 +22,7 @@ describe("the layout of a host's cgroups", () => {
     const layout = parseCgroupLayout(`22 1 8:1 / / rw - ext4 /dev/vda rw\n${V2}\n`);
     expect(layout).toMatchObject({
       version: 2,
+      kind: "v2",
       memory: "/sys/fs/cgroup",
       cpu: "/sys/fs/cgroup",
       all: ["/sys/fs/cgroup"],
@@ -30,6 +33,7 @@ describe("the layout of a host's cgroups", () => {
     const layout = parseCgroupLayout(V1.join("\n"));
     expect(layout).toMatchObject({
       version: 1,
+      kind: "v1",
       memory: "/sys/fs/cgroup/memory",
       cpu: "/sys/fs/cgroup/cpu,cpuacct",
       cpuacct: "/sys/fs/cgroup/cpu,cpuacct",
@@ -38,7 +42,7 @@ describe("the layout of a host's cgroups", () => {
 
   it("is version 1 on a hybrid host, and counts the empty v2 hierarchy among those to clean", () => {
     const layout = parseCgroupLayout([...V1, mount("/sys/fs/cgroup/unified", "cgroup2", "rw")].join("\n"));
-    expect(layout.version).toBe(1);
+    expect(layout).toMatchObject({ version: 1, kind: "hybrid" });
     expect(layout.all).toContain("/sys/fs/cgroup/unified");
   });
 });
