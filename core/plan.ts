@@ -28,8 +28,16 @@ export interface RunPlan {
 /** The init that starts the program is a process too, and counts against the host's. */
 const INIT_PIDS = 1;
 
-/** The schema has checked the strings, so a failure to parse here is a bug and throws. */
+const plans = new WeakMap<RunRequest, RunPlan>();
+
+/** Made once for each request. The schema has checked the strings, so a failure to parse here is a bug and throws. */
 export function planRun(request: RunRequest): RunPlan {
+  const made = plans.get(request) ?? makePlan(request);
+  plans.set(request, made);
+  return made;
+}
+
+function makePlan(request: RunRequest): RunPlan {
   const { limits = {}, timeouts = {} } = request;
   const memoryBytes = checked(parseSize(limits.memory ?? DEFAULTS.memory));
   const { cpus = DEFAULTS.cpus, pids = DEFAULTS.pids } = limits;

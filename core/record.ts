@@ -1,54 +1,72 @@
 // The record of a run: the one truth about it, a hash in Redis. Strings in, typed values out; what cannot be read is a bug.
+//
+// Both processes read one in every run, so most of it is read by hand. The request is held to its schema: a worker of an older
+// version must not run what it does not understand.
 
 import { z } from "zod";
-import { TerminalSize } from "./control.ts";
+import type { TerminalSize } from "./control.ts";
 import { RunRequest } from "./request.ts";
-import { Outcome, Receipt, RunState, StreamFacts } from "./run.ts";
+import { Outcome, type Receipt, RunState, type StreamFacts } from "./run.ts";
 
-const flag = z.enum(["0", "1"]).transform((value) => value === "1");
-const epochMs = z.coerce.number().int();
-const json = <T extends z.ZodType>(schema: T) =>
-  z
-    .string()
-    .transform((text) => JSON.parse(text))
-    .pipe(schema);
-
-export const RunRecord = z.object({
-  id: z.string(),
-  tenant: z.string(),
-  state: RunState,
+export interface RunRecord {
+  readonly id: string;
+  readonly tenant: string;
+  readonly state: RunState;
   /** 1 for the first attempt. Every move that takes the run from a host adds 1, so an old holder's words are refused. */
-  attempt: z.coerce.number().int(),
+  readonly attempt: number;
   /** How many attempts have had their program started; `retries` bounds it. */
-  startedAttempts: z.coerce.number().int().default(0),
+  readonly startedAttempts: number;
   /** As it was asked for, less its stdin. */
-  request: json(RunRequest),
-  stdinClosed: flag.default(false),
-  createdAt: epochMs,
-  /** When it last came to wait, and when a host last took it; both by Redis' clock. */
-  queuedAt: epochMs,
-  claimedAt: epochMs.optional(),
-  startedAt: epochMs.optional(),
-  finishedAt: epochMs.optional(),
-  host: z.string().optional(),
+  readonly request: RunRequest;
+  readonly stdinClosed: boolean;
+  readonly createdAt: number;
+  /** When it last came to wait, and when a host last took it; all moments are milliseconds by Redis' clock. */
+  readonly queuedAt: number;
+  readonly claimedAt?: number | undefined;
+  readonly startedAt?: number | undefined;
+  readonly finishedAt?: number | undefined;
+  readonly host?: string | undefined;
   /** Which life of that host's worker. */
-  holder: z.string().optional(),
+  readonly holder?: string | undefined;
   /** Why the host that held the run let go of it, if it did so by itself. */
-  givenUp: z.string().optional(),
-  cancelRequested: flag.default(false),
+  readonly givenUp?: string | undefined;
+  readonly cancelRequested: boolean;
   /** The terminal's size, once it is another than the one that was asked for. */
-  terminalSize: json(TerminalSize).optional(),
-  outcome: json(Outcome).optional(),
-  receipt: json(Receipt).optional(),
-  stdout: json(StreamFacts).optional(),
-  stderr: json(StreamFacts).optional(),
-});
+  readonly terminalSize?: TerminalSize | undefined;
+  readonly outcome?: Outcome | undefined;
+  readonly receipt?: Receipt | undefined;
+  readonly stdout?: StreamFacts | undefined;
+  readonly stderr?: StreamFacts | undefined;
+}
 
-export type RunRecord = z.infer<typeof RunRecord>;
+type Hash = Readonly<Record<string, string | undefined>>;
 
 /** Undefined for the empty hash that Redis answers for a run it does not have. */
-export function parseRecord(hash: Readonly<Record<string, string>>): RunRecord | undefined {
-  return Object.keys(hash).length === 0 ? undefined : RunRecord.parse(hash);
+export function parseRecord(hash: Hash): RunRecord | undefined {
+  if (Object.keys(hash).length === 0) return undefined;
+  return {
+    id: text(hash, "id"),
+    tenant: text(hash, "tenant"),
+    state: RunState.parse(hash.state),
+    attempt: whole(hash, "attempt"),
+    startedAttempts: optional(whole, hash, "startedAttempts") ?? 0,
+    request: parseRequest(text(hash, "request")),
+    stdinClosed: optional(flag, hash, "stdinClosed") ?? false,
+    createdAt: whole(hash, "createdAt"),
+    queuedAt: whole(hash, "queuedAt"),
+    claimedAt: optional(whole, hash, "claimedAt"),
+    startedAt: optional(whole, hash, "startedAt"),
+    finishedAt: optional(whole, hash, "finishedAt"),
+    host: hash.host,
+    holder: hash.holder,
+    givenUp: hash.givenUp,
+    cancelRequested: optional(flag, hash, "cancelRequested") ?? false,
+    terminalSize: optional(json<TerminalSize>, hash, "terminalSize"),
+    outcome: optional(outcome, hash, "outcome"),
+    receipt: optional(json<Receipt>, hash, "receipt"),
+    stdout: optional(json<StreamFacts>, hash, "stdout"),
+    stderr: optional(json<StreamFacts>, hash, "stderr"),
+  };
 }
 
 /** The flat list `field, value, …` that Redis' Lua returns for a hash. */
@@ -56,6 +74,51 @@ export function parseFlatRecord(flat: readonly string[]): RunRecord | undefined 
   const hash: Record<string, string> = {};
   for (let i = 0; i + 1 < flat.length; i += 2) hash[String(flat[i])] = String(flat[i + 1]);
   return parseRecord(hash);
+}
+
+function text(hash: Hash, field: string): string {
+  const value = hash[field];
+  if (value === undefined) throw new Error(`a record has no ${field}`);
+  return value;
+}
+
+function whole(hash: Hash, field: string): number {
+  const value = Number(text(hash, field));
+  if (!Number.isSafeInteger(value)) throw new Error(`a record's ${field} is ${hash[field]}`);
+  return value;
+}
+
+function flag(hash: Hash, field: string): boolean {
+  const value = text(hash, field);
+  if (value !== "0" && value !== "1") throw new Error(`a record's ${field} is ${value}`);
+  return value === "1";
+}
+
+function outcome(hash: Hash, field: string): Outcome {
+  return Outcome.parse(json(hash, field));
+}
+
+function json<T>(hash: Hash, field: string): T {
+  return JSON.parse(text(hash, field)) as T;
+}
+
+function optional<T>(read: (hash: Hash, field: string) => T, hash: Hash, field: string): T | undefined {
+  return hash[field] === undefined ? undefined : read(hash, field);
+}
+
+/** Of so many requests, and none longer than this, it is remembered what they say: those of one caller are often the same. */
+const MAX_KNOWN = 256;
+const MAX_KNOWN_LENGTH = 4096;
+const known = new Map<string, RunRequest>();
+
+function parseRequest(source: string): RunRequest {
+  const before = known.get(source);
+  if (before) return before;
+  const request = RunRequest.parse(JSON.parse(source));
+  if (source.length > MAX_KNOWN_LENGTH) return request;
+  if (known.size >= MAX_KNOWN) known.clear();
+  known.set(source, request);
+  return request;
 }
 
 /** What BullMQ carries: which attempt of which run waits, and how much room it needs. Never input or output. */

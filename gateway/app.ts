@@ -3,7 +3,6 @@
 
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { requestId } from "hono/request-id";
 import type { ZodError } from "zod";
@@ -15,6 +14,7 @@ import type { FindTenant } from "./api-keys.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
+import { limitBody } from "./middleware/limit-body.ts";
 import { requireJson } from "./middleware/require-json.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
 import { answerProblem, toProblem } from "./problem.ts";
@@ -43,7 +43,7 @@ export function createApp({ dispatcher, findTenant, maxBodyBytes, log }: AppOpti
   app.use(requestId());
   app.use(wideEvent(log));
   app.use(findTenant ? authenticate(findTenant) : trustLoopback());
-  app.use(bodyLimit({ maxSize: maxBodyBytes, onError: (c) => answerProblem(c, toProblem(tooLarge(maxBodyBytes))) }));
+  app.use(limitBody(maxBodyBytes));
   app.use(requireJson());
 
   registerRuns(app, dispatcher);
@@ -80,10 +80,6 @@ function asMayflyError(thrown: Error): MayflyError {
   if (!(thrown instanceof HTTPException)) return toMayflyError(thrown);
   if (thrown.status === 413) return new MayflyError("body_too_large", thrown.message);
   return new MayflyError(thrown.status < 500 ? "malformed_body" : "bug", thrown.message);
-}
-
-function tooLarge(limit: number): MayflyError {
-  return new MayflyError("body_too_large", `the body is more than ${limit} bytes`, { details: { limit } });
 }
 
 function invalid(c: Context, error: ZodError): Response {

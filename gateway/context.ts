@@ -3,6 +3,10 @@
 export interface GatewayEnv {
   Variables: {
     requestId: string;
+    /** On the monotonic clock. */
+    startedMs: number;
+    /** Its answer's Server-Timing, once there is one. */
+    timing: string;
     /** Whose key it is. */
     tenant: string;
     /** The run that the request is about, for the log. */

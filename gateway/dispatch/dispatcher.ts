@@ -99,27 +99,26 @@ export class Dispatcher {
   ): Promise<Answer> {
     const { store, signals, gatewayId } = this.#options;
     const leaveRoom = this.#enterRoom();
-    const over = AbortSignal.any([signal, this.#leaving.signal, AbortSignal.timeout(waitMs)]);
     const bell = new Bell();
-    const silence = ringOnAbort(bell, over);
+    const patience = new Patience(bell, waitMs, [signal, this.#leaving.signal]);
     let told: Whole | undefined;
     const unlisten = signals.onFinished(id, (whole) => {
       if (whole?.record.tenant === tenant) told = whole;
       bell.ring();
     });
     try {
-      for (let unfinished = await begin(); unfinished && !over.aborted; ) {
+      for (let unfinished = await begin(); unfinished && !patience.isOver; ) {
         await bell.wait();
         if (told) return { record: told.record, kept: told };
-        const answer = over.aborted ? undefined : await this.#whole(id, tenant).catch(() => undefined);
+        const answer = patience.isOver ? undefined : await this.#whole(id, tenant).catch(() => undefined);
         if (answer?.record.state === "finished") return answer;
         // Redis has been away: it may have lost the waiter, too.
-        unfinished = over.aborted || (await store.watch(id, gatewayId).catch(() => true));
+        unfinished = patience.isOver || (await store.watch(id, gatewayId).catch(() => true));
       }
       return await this.#answer(id, tenant);
     } finally {
       unlisten();
-      silence();
+      patience.end();
       leaveRoom();
     }
   }
@@ -217,6 +216,36 @@ function unknownPool(pool: string): MayflyError {
 
 function runNotFound(id: string): MayflyError {
   return new MayflyError("run_not_found", `there is no run ${id}`, { details: { run: id } });
+}
+
+/** Rings when it is over: the time has passed, or one of the signals aborts. */
+class Patience {
+  #isOver = false;
+  readonly #timer: NodeJS.Timeout;
+  readonly #signals: readonly AbortSignal[];
+  readonly #ring: () => void;
+
+  constructor(bell: Bell, ms: number, signals: readonly AbortSignal[]) {
+    this.#ring = () => {
+      this.#isOver = true;
+      bell.ring();
+    };
+    this.#timer = setTimeout(this.#ring, ms);
+    this.#signals = signals;
+    for (const signal of signals) {
+      if (signal.aborted) this.#ring();
+      signal.addEventListener("abort", this.#ring);
+    }
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    for (const signal of this.#signals) signal.removeEventListener("abort", this.#ring);
+  }
 }
 
 function ringOnAbort(bell: Bell, signal: AbortSignal): () => void {

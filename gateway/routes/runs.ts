@@ -8,6 +8,7 @@ import { Run } from "../../core/run.ts";
 import { serverTiming, toRun } from "../answer.ts";
 import type { GatewayEnv } from "../context.ts";
 import type { Answer, Dispatcher } from "../dispatch/dispatcher.ts";
+import { addTiming } from "../middleware/wide-event.ts";
 import { parseWait } from "../prefer.ts";
 import {
   FAILURES,
@@ -176,8 +177,7 @@ export function registerRuns(app: App, dispatcher: Dispatcher): void {
 
   function present(c: GatewayContext, { record, kept }: Answer): Run {
     c.set("run", record.id);
-    const timing = serverTiming(record);
-    if (timing) c.header("server-timing", timing);
+    addTiming(c, serverTiming(record));
     return toRun(record, record.state === "finished" ? kept : undefined);
   }
 }

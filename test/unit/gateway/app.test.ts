@@ -2,6 +2,9 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { newRunId } from "../../../core/ids.ts";
 import { type AppUnderTest, MAX_BODY_BYTES, makeApp, posted, problemOf } from "./app-under-test.ts";
 
+/** An answer goes before its line in the log. */
+const turn = () => new Promise(setImmediate);
+
 let app: AppUnderTest;
 beforeEach(() => {
   app = makeApp();
@@ -177,6 +180,7 @@ describe("every answer", () => {
 
   test("is one line in the log, without the key and without the body", async () => {
     await app.request("/v1/runs", posted({ image, env: { PASSWORD: "hunter2" } }));
+    await turn();
     const lines = app.log.filter(({ event }) => event === "request");
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({ method: "POST", path: "/v1/runs", status: 503, tenant: "acme" });
@@ -186,6 +190,7 @@ describe("every answer", () => {
   test("to a probe that is well is not logged; to one that is not, it is", async () => {
     await app.request("/healthz");
     await app.request("/readyz");
+    await turn();
     expect(app.log.map(({ path }) => path)).toEqual(["/readyz"]);
   });
 
