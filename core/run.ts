@@ -57,6 +57,15 @@ export const StreamFacts = z.strictObject({
 
 export type StreamFacts = z.infer<typeof StreamFacts>;
 
+/** Of a stream that nothing came from; the digest is that of no bytes. */
+export const NOTHING_SEEN: StreamFacts = {
+  bytesSeen: 0,
+  bytesKept: 0,
+  bytesHead: 0,
+  truncated: false,
+  sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+};
+
 /** The most that is kept of a stream's end: enough for the error that a long log ends in. */
 const TAIL_BYTES = 64 * 1024;
 /** The share of a small cap that is kept for the end. */

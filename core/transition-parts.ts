@@ -1,10 +1,18 @@
 // What the scripts of transitions.ts share: Lua functions that stand before each of them.
 
+import { createHash } from "node:crypto";
 import { channels, keys } from "./keys.ts";
 import { OFFER_MS, OFFERS_LOOKED_AT } from "./offer.ts";
 import { TOLD_BYTES } from "./told.ts";
 
-export const PRELUDE = `
+/** A script. Its keys are built by `transitionKeys`; callers pass ARGV in the order that the comment above it gives. */
+export interface Transition {
+  readonly lua: string;
+  /** By which Redis knows a script that it has seen. */
+  readonly sha1: string;
+}
+
+const PRELUDE = `
 local function now()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
@@ -30,8 +38,6 @@ end
 local function finish(run, waiters, deadlines, id, at, outcome, retention)
   redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome, 'stdinClosed', '1')
   redis.call('ZREM', deadlines, id)
-  redis.call('ZREM', queue_of(run), id)
-  redis.call('DEL', run .. ':stdin')
   for _, suffix in ipairs({'', ':stdout', ':stderr'}) do
     redis.call('PEXPIRE', run .. suffix, retention)
   end
@@ -40,7 +46,7 @@ local function finish(run, waiters, deadlines, id, at, outcome, retention)
   for _, gateway in ipairs(gateways) do
     redis.call('PUBLISH', '${channels.gateway("")}' .. gateway, message)
   end
-  redis.call('DEL', waiters)
+  redis.call('DEL', run .. ':stdin', waiters)
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
 end
 -- Sets the room that a holder offers: 1. But 0, and nothing, while a run is on its way to it of which it has not heard.
@@ -71,3 +77,8 @@ local function roomiest(offers, at, cpus, memoryBytes, pids)
   return best, whose
 end
 `;
+
+export function define(body: string): Transition {
+  const lua = PRELUDE + body;
+  return { lua, sha1: createHash("sha1").update(lua).digest("hex") };
+}

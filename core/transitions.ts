@@ -12,16 +12,8 @@
 //
 // Time is always Redis' own (`TIME`), so the clocks of hosts may be wrong by minutes.
 
-import { createHash } from "node:crypto";
 import { channels } from "./keys.ts";
-import { PRELUDE } from "./transition-parts.ts";
-
-/** A script. Its keys are built by `transitionKeys`; callers pass ARGV in the order that the comment above it gives. */
-export interface Transition {
-  readonly lua: string;
-  /** By which Redis knows a script that it has seen. */
-  readonly sha1: string;
-}
+import { define, type Transition } from "./transition-parts.ts";
 
 type Argument = string | number | Buffer;
 
@@ -66,32 +58,32 @@ const CHANGED = channels.changed("");
 const submit = define(`
   local run, waiters, deadlines, queued, index, stdin, offers = unpack(KEYS)
   local how, id, max, queueMs, waiter, kept, input, cpus, memoryBytes, pids, lease = unpack(ARGV)
-  local state = redis.call('HGET', run, 'state')
-  if state then return state == 'queued' and 'queued' or 'handed' end
+  local known = redis.call('HGET', run, 'state')
+  if known then return known == 'queued' and 'queued' or 'handed' end
   local at, waiting = now(), redis.call('ZCARD', queued)
   local offer, holder
   if waiting == 0 then offer, holder = roomiest(offers, at, tonumber(cpus), tonumber(memoryBytes), tonumber(pids)) end
   if not offer and how == 'hand over' then return 'no room' end
   if not offer and waiting >= tonumber(max) then return 'full' end
 
-  redis.call('HSET', run, 'id', id, 'attempt', 1, 'createdAt', at, 'queuedAt', at, unpack(ARGV, 12))
+  local fields = { 'id', id, 'attempt', 1, 'createdAt', at, 'queuedAt', at, unpack(ARGV, 12) }
+  local state = offer and { 'state', 'starting', 'host', offer.host, 'holder', holder, 'claimedAt', at } or { 'state', 'queued' }
+  for _, part in ipairs(state) do fields[#fields + 1] = part end
+  redis.call('HSET', run, unpack(fields))
   if input ~= '' then redis.call('SET', stdin, input) end
   if waiter ~= '' then redis.call('SADD', waiters, waiter) end
   redis.call('ZADD', index, 0, id)
   redis.call('ZREMRANGEBYRANK', index, 0, -1 - kept)
   if not offer then
-    redis.call('HSET', run, 'state', 'queued')
     redis.call('ZADD', deadlines, at + queueMs, id)
     redis.call('ZADD', queued, at, id)
     return 'queued'
   end
-  redis.call('HSET', run, 'state', 'starting', 'host', offer.host, 'holder', holder, 'claimedAt', at)
   redis.call('ZADD', deadlines, at + lease, id)
   offer.given, offer.slots, offer.cpus = offer.given + 1, offer.slots - 1, offer.cpus - cpus
   offer.memoryBytes, offer.pids = offer.memoryBytes - memoryBytes, offer.pids - pids
   redis.call('HSET', offers, holder, cjson.encode(offer))
-  local message = cjson.encode({ offer.series, offer.given, redis.call('HGETALL', run) })
-  redis.call('PUBLISH', '${channels.handed("")}' .. holder, message)
+  redis.call('PUBLISH', '${channels.handed("")}' .. holder, cjson.encode({ offer.series, offer.given, fields }))
   return 'handed'
 `);
 
@@ -184,6 +176,7 @@ const cancel = define(`
   if not held[1] then return {'missing', ''} end
   if held[1] == 'finished' then return {'over', ''} end
   if held[1] == 'queued' then
+    redis.call('ZREM', queue_of(run), id)
     finish(run, waiters, deadlines, id, now(), outcome, retention)
     return {'finished', ''}
   end
@@ -209,6 +202,7 @@ const overdue = define(`
   end
   local outcome = lostOutcome
   if held[1] == 'queued' then
+    redis.call('ZREM', queue_of(run), id)
     outcome = queueOutcome
   elseif held[4] == '1' then
     outcome = cancelledOutcome
@@ -293,8 +287,3 @@ export const transitions = {
   resize,
   watch,
 } as const;
-
-function define(body: string): Transition {
-  const lua = PRELUDE + body;
-  return { lua, sha1: createHash("sha1").update(lua).digest("hex") };
-}

@@ -172,11 +172,18 @@ export class Offers {
     }
   }
 
-  /** Starts a new series, and takes what was given in the last one and has not come. */
+  /** Starts a new series, takes what was given in the last one and has not come, and offers room again. */
   #recover(): Promise<void> {
-    this.#recovering ??= this.#findLost().finally(() => {
-      this.#recovering = undefined;
-    });
+    this.#recovering ??= this.#findLost()
+      .catch((error) => this.#report(error))
+      .then(() => {
+        this.#recovering = undefined;
+        return this.#post();
+      })
+      .then(
+        () => {},
+        (error) => this.#report(error),
+      );
     return this.#recovering;
   }
 
@@ -194,7 +201,6 @@ export class Offers {
       if (typeof record === "object") this.#take(record, askedAtMs);
       else if (!intake.holds(attempt)) await this.#giveUp(attempt);
     }
-    await this.#post();
   }
 
   async #withdraw(): Promise<void> {

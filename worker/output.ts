@@ -3,9 +3,9 @@
 // Over the cap the program is not stopped. The first bytes are kept and sent on live, the last bytes are kept in a ring and
 // stored at the end, and what is between them is counted.
 
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import type { Readable } from "node:stream";
-import { liveBytes, type StreamFacts } from "../core/run.ts";
+import { liveBytes, NOTHING_SEEN, type StreamFacts } from "../core/run.ts";
 
 /** Stores bytes at an offset, the end of those before; resolves when they are safe. The program is slowed to its pace. */
 export type Append = (offset: number, bytes: Buffer) => Promise<void>;
@@ -14,15 +14,17 @@ export type Append = (offset: number, bytes: Buffer) => Promise<void>;
 export async function keepOutput(stream: Readable, capBytes: number, append: Append): Promise<StreamFacts> {
   const headBytes = liveBytes(capBytes);
   const tail = new Ring(capBytes - headBytes);
-  const hash = createHash("sha256");
+  let hash: Hash | undefined;
   let seen = 0;
   for await (const chunk of stream as AsyncIterable<Buffer>) {
+    hash ??= createHash("sha256");
     hash.update(chunk);
     const room = Math.max(0, headBytes - seen);
     if (room > 0) await append(seen, chunk.subarray(0, room));
     seen += chunk.length;
     if (chunk.length > room) tail.push(chunk.subarray(room));
   }
+  if (!hash) return NOTHING_SEEN; // As most streams of most runs.
   const bytesHead = Math.min(seen, headBytes);
   const end = tail.bytes();
   if (end.length > 0) await append(bytesHead, end);

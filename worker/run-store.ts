@@ -8,7 +8,7 @@ import { channels, keys, transitionKeys } from "../core/keys.ts";
 import type { Room } from "../core/offer.ts";
 import { parseFlatRecord, type RunRecord } from "../core/record.ts";
 import { DEFAULT_POOL } from "../core/request.ts";
-import type { Outcome, Receipt, StreamFacts } from "../core/run.ts";
+import { NOTHING_SEEN, type Outcome, type Receipt, type StreamFacts } from "../core/run.ts";
 import { LEASE_MS, runTransition, transitions } from "../core/transitions.ts";
 
 /** One attempt of one run: who names it holds it, or is told that it does not. */
@@ -159,16 +159,6 @@ export class RunStore {
 }
 
 const FORGET_HOST_MS = 3_600_000;
-
-/** Of a run whose program was never started. */
-const NOTHING_SEEN: StreamFacts = {
-  bytesSeen: 0,
-  bytesKept: 0,
-  bytesHead: 0,
-  truncated: false,
-  // SHA-256 of no bytes.
-  sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-};
 
 /** What other processes tell this host: orders about its runs, and that there is more stdin for them. */
 export class Messages {

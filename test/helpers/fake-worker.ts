@@ -80,12 +80,15 @@ export interface FakeWorkerOptions {
   /** Also takes runs that find its room; without it only tickets. */
   readonly offersRoom?: boolean;
   readonly log?: Log;
+  /** Told since when, on the monotonic clock, each attempt is held. */
+  readonly onTaken?: (takenAtMs: number) => void;
 }
 
 const NO_OFFERS = { room: undefined, accepted() {}, news: async () => {} };
 
 export interface FakeWorker {
   readonly consumer: Consumer;
+  readonly offers: Offers | undefined;
   readonly ledger: Ledger;
   readonly store: RunStore;
   readonly redis: Redis;
@@ -110,14 +113,16 @@ export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeW
   const store = options.wrapStore?.(own) ?? own;
   const ledger = options.ledger ?? new Ledger({ ...ROOM, ...options.capacity });
   const claimed: RunRecord[] = [];
-  const execute = async (record: RunRecord) => {
+  const execute = async (record: RunRecord, takenAtMs: number) => {
     claimed.push(record);
+    options.onTaken?.(takenAtMs);
     await behave(new FakeAttempt(record, store));
   };
   const intake = new Intake(execute);
   const common = { pool, hostId, incarnation, ledger, store, intake, log: options.log ?? SILENT };
   const subscriber = redis.duplicate();
   subscriber.on("error", () => {});
+  await subscriber.connect();
   const offers = options.offersRoom ? new Offers({ ...common, messages: new Messages(subscriber) }) : undefined;
   const consumer = new Consumer({ ...common, redis, offers: offers ?? NO_OFFERS });
   await consumer.start();
@@ -134,6 +139,7 @@ export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeW
   };
   return {
     consumer,
+    offers,
     subscriber,
     ledger,
     store,

@@ -1,0 +1,250 @@
+// Room that hosts offer: what is handed over for it, what waits all the same, and what becomes of messages that are lost.
+
+import { Redis } from "ioredis";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { monotonicMs } from "../../core/clock.ts";
+import { channels, keys, QUEUE_PREFIX, queueName } from "../../core/keys.ts";
+import { ticketId } from "../../core/record.ts";
+import type { RunRequest } from "../../core/request.ts";
+import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
+import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
+import { RunStore as WorkerStore } from "../../worker/run-store.ts";
+import { type FakeAttempt, type FakeWorker, type FakeWorkerOptions, startFakeWorker } from "../helpers/fake-worker.ts";
+import { type RedisServer, startRedis } from "../helpers/redis.ts";
+
+let server: RedisServer;
+let redis: Redis;
+let gatewayRedis: Redis;
+let gateways: GatewayStore[];
+let workers: FakeWorker[];
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = new Redis(server.url);
+  gatewayRedis = connectGateway(server.url);
+  await gatewayRedis.connect();
+});
+
+beforeEach(async () => {
+  workers = [];
+  await redis.flushall();
+  const limits = { maxQueued: 1000, maxKept: 1000, maxStdinBytes: 100, retentionMs: 60_000 };
+  gateways = [0, 1].map(() => new GatewayStore({ redis: gatewayRedis, ...limits }));
+});
+
+afterEach(async () => {
+  await Promise.all(workers.map((worker) => worker.stop()));
+});
+
+afterAll(async () => {
+  redis.disconnect();
+  gatewayRedis.disconnect();
+  await server.stop();
+});
+
+async function start(options: Partial<FakeWorkerOptions> = {}): Promise<FakeWorker> {
+  const worker = await startFakeWorker({ redisUrl: server.url, offersRoom: true, ...options });
+  workers.push(worker);
+  return worker;
+}
+
+const submit = (request: Partial<RunRequest> = {}, gateway = gateways[0]) =>
+  (gateway as GatewayStore).submit({ tenant: "acme", request: { image: "busybox", ...request }, waiter: undefined });
+const fieldsOf = (id: string) => redis.hgetall(keys.run(id));
+const eventually = (check: () => void | Promise<void>, timeout = 5_000) => vi.waitFor(check, { timeout, interval: 5 });
+const finished = (id: string) => eventually(async () => expect((await fieldsOf(id)).state).toBe("finished"));
+const ticketOf = (id: string) =>
+  redis.exists(`${QUEUE_PREFIX}:${queueName("default")}:${ticketId({ run: id, attempt: 1 })}`);
+const offers = async () => Object.values(await redis.hgetall(keys.offers("default"))).map((text) => JSON.parse(text));
+
+/** Attempts that go on until the test lets them all end. */
+function held() {
+  const gate = Promise.withResolvers<void>();
+  const behave = async (attempt: FakeAttempt) => {
+    await attempt.started();
+    await gate.promise;
+    await attempt.exit(0);
+  };
+  return { behave, end: () => gate.resolve() };
+}
+
+describe("a run that finds a host with room", () => {
+  test("is handed to it in the step that accepts it, without a ticket", async () => {
+    const { behave, end } = held();
+    const worker = await start({ hostId: "near", behave });
+    const id = await submit();
+    expect(await fieldsOf(id)).toMatchObject({ host: "near", attempt: "1" });
+    expect(["starting", "running"]).toContain((await fieldsOf(id)).state);
+    expect(await ticketOf(id)).toBe(0);
+    await eventually(() => expect(worker.claimed.map((record) => record.id)).toEqual([id]));
+    expect(worker.claimed[0]).toMatchObject({ tenant: "acme", request: { image: "busybox" }, stdinClosed: true });
+    end();
+    await finished(id);
+  });
+
+  test("is held from a moment on that is not after it was given", async () => {
+    const takenAt: number[] = [];
+    await start({ onTaken: (ms) => takenAt.push(ms) });
+    const beforeMs = monotonicMs();
+    await finished(await submit());
+    expect(takenAt[0]).toBeLessThanOrEqual(beforeMs);
+    expect(takenAt[0]).toBeGreaterThan(beforeMs - 10_000);
+  });
+
+  test("goes to the one that has most", async () => {
+    const { behave, end } = held();
+    const small = await start({ hostId: "small", capacity: { cpus: 2 }, behave });
+    const large = await start({ hostId: "large", capacity: { cpus: 5 }, behave });
+    const ids = [await submit(), await submit(), await submit()];
+    await eventually(() => expect(large.claimed).toHaveLength(3));
+    const last = await submit();
+    await eventually(() => expect(small.claimed.length + large.claimed.length).toBe(4));
+    end();
+    for (const id of [...ids, last]) await finished(id);
+  });
+
+  test("leaves it the rest, and gives it back at its end", async () => {
+    const { behave, end } = held();
+    await start({ capacity: { cpus: 4, slots: 3 }, behave });
+    const id = await submit({ limits: { cpus: 3 } });
+    expect(await offers()).toMatchObject([{ cpus: 1, slots: 2, given: 1 }]);
+    end();
+    await finished(id);
+    await eventually(async () => expect(await offers()).toMatchObject([{ cpus: 4, slots: 3, given: 1 }]));
+  });
+});
+
+describe("a run waits for a ticket's turn", () => {
+  test("if no host offers as much", async () => {
+    const { behave, end } = held();
+    const worker = await start({ capacity: { cpus: 2 }, behave });
+    const first = await submit({ limits: { cpus: 2 } });
+    const second = await submit();
+    expect((await fieldsOf(second)).state).toBe("queued");
+    expect(await ticketOf(second)).toBe(1);
+    end();
+    for (const id of [first, second]) await finished(id);
+    expect(worker.claimed.map(({ id }) => id)).toEqual([first, second]);
+  });
+
+  test("if others wait, though there would be room for it: nobody is overtaken", async () => {
+    const { behave, end } = held();
+    const worker = await start({ capacity: { cpus: 4 }, behave });
+    const ids = [await submit({ limits: { cpus: 3 } }), await submit({ limits: { cpus: 2 } }), await submit()];
+    const state = async (id: string) => (await fieldsOf(id)).state;
+    expect(await Promise.all(ids.slice(1).map(state))).toEqual(["queued", "queued"]);
+    end();
+    for (const id of ids) await finished(id);
+    expect(worker.claimed.map(({ id }) => id)).toEqual(ids);
+  });
+
+  test("if those who wait are of another pool, it does not", async () => {
+    await start({ hostId: "near" });
+    const elsewhere = await submit({ pool: "elsewhere" });
+    expect((await fieldsOf(elsewhere)).state).toBe("queued");
+    expect(await fieldsOf(await submit())).toMatchObject({ host: "near" });
+  });
+
+  test("if the host has gone, or has not said for long that it is there", async () => {
+    const gone = await start({ behave: async () => {} });
+    gone.subscriber.disconnect();
+    await eventually(async () => {
+      const [holder = ""] = await redis.hkeys(keys.offers("default"));
+      expect(await redis.pubsub("NUMSUB", channels.handed(holder))).toEqual([channels.handed(holder), 0]);
+    });
+    const room = { cpus: 9, memoryBytes: 2 ** 40, pids: 999, slots: 9 };
+    const stale = { host: "x", series: 1, given: 0, untilMs: 1, ...room };
+    await redis.hset(keys.offers("default"), "long-ago", JSON.stringify(stale));
+    const listener = redis.duplicate();
+    await listener.subscribe(channels.handed("long-ago"));
+    const id = await submit({}, gateways[1]);
+    listener.disconnect();
+    expect(await ticketOf(id)).toBe(1);
+    expect(await offers()).toEqual([]); // Whoever looks takes them away.
+  });
+});
+
+describe("room", () => {
+  test("is never promised twice, whoever takes it and however", async () => {
+    let most = 0;
+    let now = 0;
+    const behave = async (attempt: FakeAttempt) => {
+      most = Math.max(most, ++now);
+      await attempt.started();
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 4));
+      await attempt.exit(0);
+      now--;
+    };
+    const worker = await start({ capacity: { slots: 3 }, behave });
+    const ids: string[] = [];
+    for (let round = 0; round < 40; round++) {
+      ids.push(...(await Promise.all([submit(), submit({}, gateways[1]), submit()])));
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 6));
+    }
+    for (const id of ids) await finished(id);
+    expect(most).toBeLessThanOrEqual(3);
+    expect(worker.claimed.map(({ id }) => id).sort()).toEqual(ids.sort());
+    expect(worker.claimed.every(({ attempt }) => attempt === 1)).toBe(true);
+    await eventually(async () => expect(await offers()).toMatchObject([{ slots: 3 }]));
+  });
+
+  test("is not changed, and no ticket taken, while a run is on its way that its host has not heard of", async () => {
+    const store = new WorkerStore(redis, 60_000, "life-1");
+    const offer = { host: "h", cpus: 1, memoryBytes: 2 ** 30, pids: 1000, slots: 1 };
+    const room = (seen: number, series = 1) => ({ offer, heard: { series, seen } });
+    expect(await store.offer("default", room(0))).toBe(true);
+    const listener = redis.duplicate();
+    await listener.subscribe(channels.handed("life-1"));
+    const given = await submit();
+    const waiting = await submit();
+    expect(await fieldsOf(given)).toMatchObject({ state: "starting", holder: "life-1" });
+    expect(await store.offer("default", room(0))).toBe(false);
+    expect(await store.claim({ id: waiting, attempt: 1 }, "h", "default", room(0))).toBe("busy");
+    expect((await fieldsOf(waiting)).state).toBe("queued");
+    expect(await store.claim({ id: waiting, attempt: 1 }, "h", "default", room(1))).toMatchObject({ id: waiting });
+    expect(await store.withdraw("default", 1)).toBe(1);
+    expect(await store.offer("default", room(0, 2))).toBe(true);
+    listener.disconnect();
+  });
+});
+
+describe("a worker", () => {
+  test("that lost a message takes the run when its connection is back", async () => {
+    const worker = await start();
+    const listeners = worker.subscriber.listeners("message");
+    worker.subscriber.removeAllListeners("message");
+    const id = await submit();
+    await eventually(async () => expect((await fieldsOf(id)).state).toBe("starting"));
+    for (const listener of listeners) worker.subscriber.on("message", listener as (...args: unknown[]) => void);
+    worker.subscriber.disconnect(true);
+    await finished(id);
+    expect(worker.claimed.map((record) => record.id)).toEqual([id]);
+    await finished(await submit()); // And goes on.
+  });
+
+  test("that stops takes what was given to it before, and nothing after", async () => {
+    const { behave, end } = held();
+    const worker = await start({ behave });
+    const submitted = Promise.all(Array.from({ length: 20 }, (_, i) => submit({}, gateways[i % 2])));
+    worker.consumer.stop();
+    worker.offers?.stop();
+    const ids = await submitted;
+    const later = await submit();
+    end();
+    await worker.stop();
+    expect(await offers()).toEqual([]);
+    const states = await Promise.all(ids.map(async (id) => (await fieldsOf(id)).state));
+    const taken = worker.claimed.map(({ id }) => id);
+    expect(ids.filter((_, i) => states[i] === "finished").sort()).toEqual(taken.sort());
+    expect(new Set(states).isSubsetOf(new Set(["finished", "queued"]))).toBe(true);
+    expect((await fieldsOf(later)).state).toBe("queued");
+  });
+
+  test("that cannot read what it is given leaves it to its lease", async () => {
+    const worker = await start();
+    const [holder = ""] = await redis.hkeys(keys.offers("default"));
+    await redis.publish(channels.handed(holder), "nonsense");
+    await finished(await submit());
+    expect(worker.claimed).toHaveLength(1);
+  });
+});
