@@ -27,7 +27,6 @@ export async function drain({
   limitMs,
   log,
 }: DrainOptions): Promise<void> {
-  log.info("worker.draining", { limitMs });
   const limit = setTimeout(() => {
     log.warn("worker.drain_limit", { limitMs });
     executor.abandonAll();
@@ -35,7 +34,9 @@ export async function drain({
   consumer.stop();
   offers.stop();
   void heartbeat.drain(); // Redis may be away: then nobody hears it, and nothing waits for it.
-  await Promise.all([consumer.idle(), offers.idle()]);
+  await offers.idle();
+  log.info("worker.draining", { limitMs }); // From now on nothing comes any more.
+  await consumer.idle();
   await intake.idle();
   clearTimeout(limit);
 }
