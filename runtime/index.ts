@@ -11,6 +11,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../core/log.ts";
 import { CAPABILITIES } from "./bundle/config.ts";
+import { rlimitsWithin } from "./bundle/rlimits.ts";
 import { resolveSeccomp } from "./bundle/seccomp.ts";
 import { probeHost } from "./host/probe.ts";
 import type { Image } from "./image/image.ts";
@@ -120,7 +121,8 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     uidBase,
     seccomp: resolveSeccomp(profile, process.arch, CAPABILITIES),
   };
-  const driver = options.driver === "oci" ? ociDriver(options, common) : await launcherDriver(options, common, images);
+  const driver =
+    options.driver === "oci" ? await ociDriver(options, common) : await launcherDriver(options, common, images);
 
   return {
     driver: driver.name,
@@ -144,12 +146,13 @@ function executablesOf(options: RuntimeOptions): string[] {
   return ours("mayfly-unpack", "mayfly-launcher", "mayfly-blank");
 }
 
-function ociDriver(options: RuntimeOptions, common: Common): SandboxDriver {
+async function ociDriver(options: RuntimeOptions, common: Common): Promise<SandboxDriver> {
   return createOciDriver({
     ...common,
     shim: native(options, "mayfly-shim"),
     init: native(options, "mayfly-init"),
     runtime: options.ociRuntime,
+    rlimits: rlimitsWithin(await readFile("/proc/self/limits", "utf8")),
     mountpoint: options.runDir,
   });
 }
