@@ -11,6 +11,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../core/log.ts";
 import { CAPABILITIES } from "./bundle/config.ts";
+import { rlimitsWithin } from "./bundle/rlimits.ts";
 import { resolveSeccomp } from "./bundle/seccomp.ts";
 import { probeHost } from "./host/probe.ts";
 import type { Weakness } from "./host/weakness.ts";
@@ -129,7 +130,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   };
   const driver =
     options.driver === "oci"
-      ? ociDriver(options, { ...common, countsSwap: facts.swapAccounting })
+      ? await ociDriver(options, { ...common, countsSwap: facts.swapAccounting })
       : await launcherDriver(options, common, images);
 
   return {
@@ -166,12 +167,13 @@ function executablesOf(options: RuntimeOptions): string[] {
   return ours("mayfly-unpack", "mayfly-launcher", "mayfly-blank");
 }
 
-function ociDriver(options: RuntimeOptions, common: Common & { countsSwap: boolean }): SandboxDriver {
+async function ociDriver(options: RuntimeOptions, common: Common & { countsSwap: boolean }): Promise<SandboxDriver> {
   return createOciDriver({
     ...common,
     shim: native(options, "mayfly-shim"),
     init: native(options, "mayfly-init"),
     runtime: options.ociRuntime,
+    rlimits: rlimitsWithin(await readFile("/proc/self/limits", "utf8")),
     mountpoint: options.runDir,
   });
 }

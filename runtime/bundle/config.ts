@@ -4,6 +4,7 @@
 // no-new-privileges, masked and read-only paths, and limits by cgroup. Nothing here can be switched off by a request.
 
 import type { SandboxSpec } from "../task/sandbox.ts";
+import type { Rlimit } from "./rlimits.ts";
 import type { OciSeccomp } from "./seccomp.ts";
 
 /** How many ids a container has, from 0: the whole 16-bit range that images use. */
@@ -56,12 +57,6 @@ const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 /** The kernel's default CFS period, in which a CPU quota is counted. */
 export const CPU_PERIOD_US = 100_000;
 
-/** A program that wants more descriptors may raise its soft limit; no host limit needs raising for these. */
-export const RLIMITS = [
-  { type: "RLIMIT_NOFILE", soft: 1024, hard: 4096 },
-  { type: "RLIMIT_CORE", soft: 0, hard: 0 },
-] as const;
-
 /** mayfly-init counts against the cgroup's pids, but the user's limit is for the program. */
 const INIT_PIDS = 1;
 
@@ -96,6 +91,7 @@ export interface BundleOptions {
   readonly seccomp: OciSeccomp;
   /** Whether the kernel counts swap for each cgroup: an OCI runtime cannot set a limit that has no file. */
   readonly countsSwap: boolean;
+  readonly rlimits: readonly Rlimit[];
 }
 
 /** The content of the bundle's `config.json`. */
@@ -105,7 +101,7 @@ export function bundleConfig(spec: SandboxSpec, options: BundleOptions): object 
     ociVersion: "1.0.2",
     hostname: spec.hostname,
     root: { path: `${options.mountpoint}/root`, readonly: false },
-    process: processOf(spec),
+    process: processOf(spec, options),
     mounts: mountsOf(options.mountpoint),
     linux: {
       namespaces: ["pid", "mount", "ipc", "uts", "network", "cgroup", "user"].map((type) => ({ type })),
@@ -120,7 +116,7 @@ export function bundleConfig(spec: SandboxSpec, options: BundleOptions): object 
   };
 }
 
-function processOf(spec: SandboxSpec): object {
+function processOf(spec: SandboxSpec, { rlimits }: BundleOptions): object {
   return {
     terminal: false,
     // Whoever the program shall be, the init looks up in the image and becomes; until then it is the container's root.
@@ -143,7 +139,7 @@ function processOf(spec: SandboxSpec): object {
       inheritable: [],
       ambient: [],
     },
-    rlimits: RLIMITS,
+    rlimits,
   };
 }
 

@@ -80,10 +80,18 @@ static void become_container_root(void) {
     if (setresgid(0, 0, 0) || setresuid(0, 0, 0)) fail("container root");
 }
 
+static rlim_t least(rlim_t a, rlim_t b) {
+    return a < b ? a : b;
+}
+
+// Never above the host's own hard limit, which only CAP_SYS_RESOURCE could raise.
 static void set_limits(const struct plan *plan) {
     for (uint32_t i = 0; i < plan->rlimit_count; i++) {
-        struct rlimit limit = {.rlim_cur = plan->rlimits[i].soft, .rlim_max = plan->rlimits[i].hard};
-        if (setrlimit((__rlimit_resource_t)plan->rlimits[i].resource, &limit)) fail("resource limits");
+        __rlimit_resource_t resource = (__rlimit_resource_t)plan->rlimits[i].resource;
+        struct rlimit host;
+        if (getrlimit(resource, &host)) fail("resource limits");
+        struct rlimit limit = {.rlim_cur = least(plan->rlimits[i].soft, host.rlim_max), .rlim_max = least(plan->rlimits[i].hard, host.rlim_max)};
+        if (setrlimit(resource, &limit)) fail("resource limits");
     }
 }
 

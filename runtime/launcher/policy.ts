@@ -2,7 +2,8 @@
 // the OCI bundle, so that the two drivers cannot come to differ.
 
 import { constants } from "node:os";
-import { ALLOWED_DEVICES, CAPABILITIES, MASKED_PATHS, READONLY_PATHS, RLIMITS } from "../bundle/config.ts";
+import { ALLOWED_DEVICES, CAPABILITIES, MASKED_PATHS, READONLY_PATHS } from "../bundle/config.ts";
+import { RLIMITS } from "../bundle/rlimits.ts";
 import type { OciSeccomp, SeccompArg } from "../bundle/seccomp.ts";
 
 /** By number, as linux/capability.h has them. */

@@ -5,6 +5,7 @@ import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
 import { bundleConfig, pidsLimit } from "../bundle/config.ts";
+import type { Rlimit } from "../bundle/rlimits.ts";
 import type { OciSeccomp } from "../bundle/seccomp.ts";
 import { listCgroups, removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
@@ -31,6 +32,8 @@ export interface OciDriverOptions {
   readonly seccomp: OciSeccomp;
   /** See BundleOptions. */
   readonly countsSwap: boolean;
+  /** Of the processes in a container. */
+  readonly rlimits: readonly Rlimit[];
 }
 
 export function createOciDriver(options: OciDriverOptions): SandboxDriver {

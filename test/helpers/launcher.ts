@@ -3,7 +3,9 @@
 import { chmod, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { finished, runProgram, startProcess } from "../../runtime/host/command.ts";
+import { blanksAt } from "../../runtime/index.ts";
 import { launcherSocketOf } from "../../runtime/launcher/launcher-driver.ts";
 import type { HostUnderTest } from "./leak-check.ts";
 import { ROOT } from "./process.ts";
@@ -60,11 +62,37 @@ export async function theLauncher(host: HostUnderTest): Promise<LauncherPids> {
   return found;
 }
 
-/** A directory for `programsDir` whose launcher is started by `script`, the rest of a shell script that ends with `exec … "$@"`. */
-export async function programsWith(script: string): Promise<string> {
+const BLANK_DESCRIPTORS = 6;
+const SAMPLES = 50;
+
+/**
+ * Without the blanks, each of which has descriptors of its own. What is being made, or a connection that is being closed, has some for
+ * a moment: the least of many looks is what stays.
+ */
+export async function launcherState(host: HostUnderTest) {
+  const { launcher, makers } = await theLauncher(host);
+  let descriptors = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < SAMPLES; i++) {
+    const { ready } = await blanksAt(host.stateDir);
+    const open = (await readdir(`/proc/${launcher}/fd`)).length;
+    if ((await blanksAt(host.stateDir)).ready === ready)
+      descriptors = Math.min(descriptors, open - ready * BLANK_DESCRIPTORS);
+    await delay(10);
+  }
+  const status = await readFile(`/proc/${launcher}/status`, "utf8");
+  const residentKib = Number(status.match(/VmRSS:\s+(\d+)/)?.[1]);
+  return { pid: launcher, descriptors, makers: makers.length, residentKib };
+}
+
+/**
+ * A directory for `programsDir` whose launcher is started by `script`, the rest of a shell script that ends with `exec … "$@"`. Its
+ * blanks may be of another build, too.
+ */
+export async function programsWith(script: string, { blank = join(BUILD, "mayfly-blank") } = {}): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "mayfly-programs-"));
-  for (const name of ["mayfly-unpack", "mayfly-shim", "mayfly-init", "mayfly-blank"])
+  for (const name of ["mayfly-unpack", "mayfly-shim", "mayfly-init"])
     await symlink(join(BUILD, name), join(directory, name));
+  await symlink(blank, join(directory, "mayfly-blank"));
   await writeFile(join(directory, "mayfly-launcher"), `#!/bin/sh\n${script}\n`);
   await chmod(join(directory, "mayfly-launcher"), 0o755);
   return directory;

@@ -16,7 +16,7 @@ export interface Traces {
   /** Network namespaces that some process of those is in, but the worker's own. */
   readonly networkNamespaces: string[];
   readonly directories: string[];
-  /** Open descriptors of the worker, by what they are. Sockets and pipes are counted, not named. */
+  /** Open descriptors of the worker. */
   readonly descriptors: Record<string, number>;
 }
 
@@ -91,7 +91,8 @@ async function tree(directory: string, depth: number): Promise<string[]> {
   return below.flat().sort();
 }
 
-async function descriptorsOf(pid: number): Promise<Record<string, number>> {
+/** By what they are: a path, or `socket`, `pipe`, `anon_inode`. */
+export async function descriptorsOf(pid: number): Promise<Record<string, number>> {
   const fds = await readdir(`/proc/${pid}/fd`).catch(() => []); // A process that is gone has none.
   const links = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")));
   const counts: Record<string, number> = {};

@@ -39,10 +39,10 @@ export class RawPeer {
     });
   }
 
-  /** The first frame of this type, now or later; rejects once the connection is over without it. */
-  async hears(type: number): Promise<Frame> {
+  /** The first frame of this type (and of this stream), now or later; rejects once the connection is over without it. */
+  async hears(type: number, stream?: number): Promise<Frame> {
     for (;;) {
-      const found = this.frames.find((frame) => frame.type === type);
+      const found = this.frames.find((frame) => frame.type === type && (stream ?? frame.stream) === frame.stream);
       if (found) return found;
       if (this.#over) throw new Error(`closed without frame ${type}; there were ${this.frames.map((f) => f.type)}`);
       await new Promise<void>((resolve) => this.#waiting.add(resolve));

@@ -2,14 +2,13 @@
 //
 // A short form is part of `npm test`, the full one is `npm run test:long`, which prints its figures.
 
-import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { isMayflyError } from "../../core/errors.ts";
 import type { Run } from "../../core/run.ts";
 import type { SandboxSpec } from "../../runtime/index.ts";
 import { type Cluster, startCluster, type WorkerUnderTest } from "../helpers/cluster.ts";
-import { theLauncher } from "../helpers/launcher.ts";
+import { launcherState, theLauncher } from "../helpers/launcher.ts";
 import { traces } from "../helpers/leak-check.ts";
 import { nothingLeft } from "../helpers/nothing-left.ts";
 import { makeRuntime, type RuntimeUnderTest } from "../helpers/runtime.ts";
@@ -86,12 +85,12 @@ export function endurance({ runs, rounds, say }: EnduranceOptions): void {
     try {
       await runAll(under, Object.keys(ENDINGS).length * 4); // Everything has been used once.
       await nothingLeft(under.host, { launcher: true });
-      const before = { traces: await traces(under.host), launcher: await stateOfLauncher(under) };
+      const before = { traces: await traces(under.host), launcher: await launcherState(under.host) };
       const sinceMs = performance.now();
       await runAll(under, runs);
       const seconds = (performance.now() - sinceMs) / 1000;
       await nothingLeft(under.host, { launcher: true });
-      const after = { traces: await traces(under.host), launcher: await stateOfLauncher(under) };
+      const after = { traces: await traces(under.host), launcher: await launcherState(under.host) };
       say(
         `${runs} runs in ${seconds.toFixed(1)} s; launcher before ${JSON.stringify(before.launcher)}, after ${JSON.stringify(after.launcher)}`,
       );
@@ -152,27 +151,6 @@ async function runAll(under: RuntimeUnderTest, count: number): Promise<void> {
     for (let i = next++; i < count; i = next++) await endings[i % endings.length]?.[1](under);
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, lane));
-}
-
-const BLANK_DESCRIPTORS = 6;
-const SAMPLES = 50;
-
-/**
- * Without the blanks, each of which has descriptors of its own. What is being made, or a connection that is being closed, has some for
- * a moment: the least of many looks is what stays.
- */
-async function stateOfLauncher({ host, runtime }: RuntimeUnderTest) {
-  const { launcher, makers } = await theLauncher(host);
-  let descriptors = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < SAMPLES; i++) {
-    const { ready } = await runtime.blanks();
-    const open = (await readdir(`/proc/${launcher}/fd`)).length;
-    if ((await runtime.blanks()).ready === ready) descriptors = Math.min(descriptors, open - ready * BLANK_DESCRIPTORS);
-    await delay(10);
-  }
-  const status = await readFile(`/proc/${launcher}/status`, "utf8");
-  const residentKib = Number(status.match(/VmRSS:\s+(\d+)/)?.[1]);
-  return { pid: launcher, descriptors, makers: makers.length, residentKib };
 }
 
 const REQUESTS = [["true"], ["sh", "-c", "sleep 0.2; echo done"], ["sh", "-c", "yes | head -c 100000"], ["sleep", "1"]];

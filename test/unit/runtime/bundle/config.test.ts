@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { bundleConfig, pidsLimit } from "../../../../runtime/bundle/config.ts";
+import { RLIMITS } from "../../../../runtime/bundle/rlimits.ts";
 import type { SandboxSpec } from "../../../../runtime/task/sandbox.ts";
 
 const spec: SandboxSpec = {
@@ -25,6 +26,7 @@ const options = {
   uidBase: 100_000,
   seccomp: { defaultAction: "SCMP_ACT_ERRNO", architectures: [], syscalls: [] },
   countsSwap: true,
+  rlimits: RLIMITS,
 };
 
 // biome-ignore lint/suspicious/noExplicitAny: the value is OCI JSON, which is looked into here.

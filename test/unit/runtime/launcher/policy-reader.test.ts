@@ -4,13 +4,8 @@ import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import {
-  ALLOWED_DEVICES,
-  CAPABILITIES,
-  MASKED_PATHS,
-  READONLY_PATHS,
-  RLIMITS,
-} from "../../../../runtime/bundle/config.ts";
+import { ALLOWED_DEVICES, CAPABILITIES, MASKED_PATHS, READONLY_PATHS } from "../../../../runtime/bundle/config.ts";
+import { RLIMITS } from "../../../../runtime/bundle/rlimits.ts";
 import { type OciSeccomp, resolveSeccomp } from "../../../../runtime/bundle/seccomp.ts";
 import { policyText } from "../../../../runtime/launcher/policy.ts";
 import { buildNative, runNative } from "../../../helpers/native.ts";
