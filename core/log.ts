@@ -22,13 +22,20 @@ export function createLog(base: EventFields, write: WriteLine): Log {
   const emit =
     (level: string) =>
     (event: string, fields: EventFields = {}) =>
-      write(`${JSON.stringify({ time: wallTime(), level, event, ...base, ...fields }, plain)}\n`);
+      write(`${JSON.stringify({ time: wallTime(), level, event, ...base, ...plainly(fields) })}\n`);
   return { info: emit("info"), warn: emit("warn"), error: emit("error") };
 }
 
 export const SILENT: Log = { info() {}, warn() {}, error() {} };
 
-function plain(_key: string, value: unknown): unknown {
+/** JSON has no errors and no bigints; they stand at the top of an event. */
+function plainly(fields: EventFields): EventFields {
+  const plained: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(fields)) plained[name] = plain(value);
+  return plained;
+}
+
+function plain(value: unknown): unknown {
   if (isMayflyError(value)) {
     return { reason: value.reason, message: value.message, ...value.details, cause: causeOf(value) };
   }

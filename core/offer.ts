@@ -1,14 +1,16 @@
 // Room that a host offers: a run that comes while nobody waits is given to such a host in the very step that accepts it.
 //
 // In Redis an offer is JSON, one a life of a worker, in the hash of its pool. `given` counts the runs that were handed over for it.
-// A worker that changes its offer says how many of those it has heard of (`seen`); while one is still on its way to it nothing
-// is changed, so the room that a run was promised is never promised twice.
+// A worker that tells its room says how many of those it has heard of (`seen`); what the others need, which are still on their way
+// to it, is taken off. So the room that a run was promised is never promised twice.
 
 import type { Capacity } from "./host.ts";
 import { parseFlatRecord, type RunRecord } from "./record.ts";
 
 /** An offer that is not renewed holds no longer than this: its host may have lost its power. */
 export const OFFER_MS = 10_000;
+/** A host that has so many to hear of is given no more. */
+export const MAX_ON_THE_WAY = 64;
 /** Of so many offers, picked at random, the roomiest is taken: what a run costs Redis does not grow with the cluster. */
 export const OFFERS_LOOKED_AT = 8;
 

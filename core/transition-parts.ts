@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { channels, keys } from "./keys.ts";
-import { OFFER_MS, OFFERS_LOOKED_AT } from "./offer.ts";
+import { MAX_ON_THE_WAY, OFFER_MS, OFFERS_LOOKED_AT } from "./offer.ts";
 import { TOLD_BYTES } from "./told.ts";
 
 /** A script. Its keys are built by `transitionKeys`; callers pass ARGV in the order that the comment above it gives. */
@@ -49,17 +49,23 @@ local function finish(run, waiters, deadlines, id, at, outcome, retention)
   redis.call('DEL', run .. ':stdin', waiters)
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
 end
--- Sets the room that a holder offers: 1. But 0, and nothing, while a run is on its way to it of which it has not heard.
-local function post(offers, holder, text, series, seen, at)
-  local posted = redis.call('HGET', offers, holder)
-  if posted then
-    local last = cjson.decode(posted)
-    if last.series == tonumber(series) and last.given ~= tonumber(seen) then return 0 end
-  end
-  local offer = cjson.decode(text)
-  offer.series, offer.given, offer.untilMs = tonumber(series), tonumber(seen), at + ${OFFER_MS}
-  redis.call('HSET', offers, holder, cjson.encode(offer))
-  return 1
+local function give(offer, cpus, memoryBytes, pids)
+  offer.slots, offer.cpus = offer.slots - 1, offer.cpus - cpus
+  offer.memoryBytes, offer.pids = offer.memoryBytes - memoryBytes, offer.pids - pids
+  table.insert(offer.onTheWay, { cpus, memoryBytes, pids })
+end
+local function fits(offer, slots, cpus, memoryBytes, pids)
+  return offer.slots >= slots and offer.cpus + 1e-9 >= cpus and offer.memoryBytes >= memoryBytes and offer.pids >= pids
+end
+-- What a holder offers that has this room: less by what was given to it since, of which it has not heard.
+local function offer_of(offers, holder, text, series, seen, at)
+  local offer, posted = cjson.decode(text), redis.call('HGET', offers, holder)
+  offer.series, offer.given, offer.untilMs, offer.onTheWay = tonumber(series), tonumber(seen), at + ${OFFER_MS}, {}
+  local last = posted and cjson.decode(posted)
+  if not last or last.series ~= offer.series then return offer end
+  offer.given = last.given
+  for i = math.max(1, #last.onTheWay - (last.given - seen) + 1), #last.onTheWay do give(offer, unpack(last.onTheWay[i])) end
+  return offer
 end
 -- The holder that has most room among some of those that offer any, if it has enough and listens; and its offer.
 local function roomiest(offers, at, cpus, memoryBytes, pids)
@@ -69,7 +75,7 @@ local function roomiest(offers, at, cpus, memoryBytes, pids)
     local holder, offer = found[i], cjson.decode(found[i + 1])
     if offer.untilMs <= at or redis.call('PUBSUB', 'NUMSUB', '${channels.handed("")}' .. holder)[2] == 0 then
       redis.call('HDEL', offers, holder)
-    elseif offer.slots >= 1 and offer.cpus + 1e-9 >= cpus and offer.memoryBytes >= memoryBytes and offer.pids >= pids
+    elseif fits(offer, 1, cpus, memoryBytes, pids) and #offer.onTheWay < ${MAX_ON_THE_WAY}
       and (not best or offer.cpus > best.cpus) then
       best, whose = offer, holder
     end

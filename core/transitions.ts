@@ -80,16 +80,18 @@ const submit = define(`
     return 'queued'
   end
   redis.call('ZADD', deadlines, at + lease, id)
-  offer.given, offer.slots, offer.cpus = offer.given + 1, offer.slots - 1, offer.cpus - cpus
-  offer.memoryBytes, offer.pids = offer.memoryBytes - memoryBytes, offer.pids - pids
+  give(offer, tonumber(cpus), tonumber(memoryBytes), tonumber(pids))
+  offer.given = offer.given + 1
   redis.call('HSET', offers, holder, cjson.encode(offer))
   redis.call('PUBLISH', '${channels.handed("")}' .. holder, cjson.encode({ offer.series, offer.given, fields }))
   return 'handed'
 `);
 
-/** What a host has room for from now on. ARGV: holder, offer, series, seen → 1 | 0 if a run is on its way to it */
+/** What a host has room for from now on. ARGV: holder, room, series, seen → how many runs it was given in this series */
 const offer = define(`
-  return post(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], now())
+  local offer = offer_of(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], now())
+  redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(offer))
+  return offer.given
 `);
 
 /** ARGV: holder, series → how many runs it was given in this series, or 0 */
@@ -102,9 +104,9 @@ const withdraw = define(`
 
 /**
  * Asked twice (a command whose answer was lost is sent again), it answers the same. The room that the host has left with the run
- * is set in the same step; no offer ("") leaves it as it is.
- * ARGV: id, attempt, holder, host, lease ms, offer or "", series, seen
- * → the whole record, flat; empty if this attempt is not to be had; {"busy"} if a run is on its way to the host
+ * is set in the same step; none ("") leaves it as it is.
+ * ARGV: id, attempt, holder, host, lease ms, room or "", series, seen
+ * → the whole record, flat; empty if this attempt is not to be had; {"busy"} if the room was given away meanwhile
  */
 const claim = define(`
   local run, deadlines, offers = unpack(KEYS)
@@ -115,7 +117,11 @@ const claim = define(`
   if waiting[1] ~= 'queued' or waiting[2] ~= attempt then return {} end
   local at = now()
   if tonumber(redis.call('ZSCORE', deadlines, id) or 0) <= at then return {} end
-  if room ~= '' and post(offers, holder, room, series, seen, at) == 0 then return { 'busy' } end
+  if room ~= '' then
+    local offer = offer_of(offers, holder, room, series, seen, at)
+    if not fits(offer, 0, 0, 0, 0) then return { 'busy' } end
+    redis.call('HSET', offers, holder, cjson.encode(offer))
+  end
   redis.call('HSET', run, 'state', 'starting', 'host', host, 'holder', holder, 'claimedAt', at)
   redis.call('ZADD', deadlines, at + lease, id)
   redis.call('ZREM', queue_of(run), id)

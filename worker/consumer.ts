@@ -33,7 +33,7 @@ export interface ConsumerOptions {
   readonly store: RunStore;
   readonly intake: Intake;
   /** What the host has left with each ticket that it takes is offered. */
-  readonly offers: Pick<Offers, "room" | "accepted" | "news">;
+  readonly offers: Pick<Offers, "room" | "news">;
   readonly log: Log;
 }
 
@@ -135,7 +135,6 @@ export class Consumer {
         return await news;
       }
       if (record) {
-        offers.accepted(takenAtMs);
         intake.start(record, takenAtMs, letGo);
       } else letGo();
     } catch (error) {

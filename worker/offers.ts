@@ -5,6 +5,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { monotonicMs } from "../core/clock.ts";
+import type { Capacity } from "../core/host.ts";
 import type { Log } from "../core/log.ts";
 import { type Heard, parseHanded, type Room } from "../core/offer.ts";
 import { planRun } from "../core/plan.ts";
@@ -37,12 +38,14 @@ export class Offers {
   readonly #stopped = Promise.withResolvers<void>();
   #heard: Heard = { series: 1, seen: 0 };
   #news = Promise.withResolvers<void>();
-  /** Before this moment, on the monotonic clock, Redis gave us none of the runs that we have not heard of yet. */
-  #sinceMs = monotonicMs();
-  /** Room was given back that Redis has not been told of. */
-  #stale = false;
-  /** Since the last beat: a post was refused, a message came. */
-  #refused = false;
+  /** Oldest first: at `askedAtMs`, on the monotonic clock, or later, no more than `given` runs had been given. */
+  #marks = [{ askedAtMs: monotonicMs(), given: 0 }];
+  /** Before anything of the last series that has not been heard of was given. */
+  #lastSeriesMs = monotonicMs();
+  /** What Redis has of our room, as far as is known here. */
+  #offered: Capacity = { cpus: 0, memoryBytes: 0, pids: 0, slots: 0 };
+  /** What was heard of at the last beat, if it was less than was given. */
+  #behind: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #withdrawn: Promise<void> | undefined;
   #recovering: Promise<void> | undefined;
@@ -77,13 +80,8 @@ export class Offers {
   /** The room that there is now, to be told with a claim. */
   get room(): Room | undefined {
     if (this.#withdrawn || this.#recovering) return undefined;
-    this.#stale = false;
-    return { offer: { host: this.#options.hostId, ...this.#options.ledger.free }, heard: this.#heard };
-  }
-
-  /** Redis has the room that was asked for at this moment. */
-  accepted(askedAtMs: number): void {
-    this.#sinceMs = Math.max(this.#sinceMs, askedAtMs);
+    this.#offered = this.#options.ledger.free;
+    return { offer: { host: this.#options.hostId, ...this.#offered }, heard: this.#heard };
   }
 
   /** Resolves when a run has come, or soon. */
@@ -95,13 +93,19 @@ export class Offers {
     try {
       const { series, seen, record } = parseHanded(message);
       if (series === this.#heard.series) this.#heard = { series, seen };
-      this.#take(record, this.#sinceMs);
+      this.#take(record, this.#givenSinceMs(series, seen));
     } catch (error) {
       this.#options.log.error("handed.unreadable", { error }); // Its hold passes by its lease.
     }
-    this.#refused = false;
     this.#news.resolve();
     this.#news = Promise.withResolvers();
+  }
+
+  /** A moment before the one at which this run was given: that of the last question by which it had not been. */
+  #givenSinceMs(series: number, number: number): number {
+    if (series !== this.#heard.series) return this.#lastSeriesMs;
+    while (this.#marks[1] && this.#marks[1].given < number) this.#marks.shift();
+    return this.#marks[0]?.askedAtMs ?? this.#lastSeriesMs;
   }
 
   #take(record: RunRecord, takenAtMs: number): void {
@@ -109,6 +113,7 @@ export class Offers {
     const letGo = intake.hold(record);
     if (!letGo) return;
     const { demand } = planRun(record.request);
+    this.#offered = less(this.#offered, demand);
     const start = (share: Share) => {
       intake.start(record, takenAtMs, () => {
         letGo();
@@ -141,32 +146,38 @@ export class Offers {
     await store.release(attempt, "the room that it was given for was taken").catch(() => {}); // Else its lease passes.
   }
 
-  /** False if a run is on its way here: then Redis keeps the offer that it has. */
-  async #post(): Promise<boolean> {
+  async #post(): Promise<void> {
     const { room } = this;
-    if (!room) return true;
+    if (!room) return;
     const askedAtMs = monotonicMs();
-    const isPosted = await this.#options.store.offer(this.#options.pool, room);
-    if (isPosted) this.accepted(askedAtMs);
-    else this.#stale = true;
-    return isPosted;
+    const given = await this.#options.store.offer(this.#options.pool, room);
+    if (room.heard.series !== this.#heard.series) return;
+    if (this.#marks.at(-1)?.given === given) this.#marks.pop();
+    this.#marks.push({ askedAtMs, given });
   }
 
   async #followLedger(): Promise<void> {
     while (!this.#withdrawn) {
       await Promise.race([this.#options.ledger.vacated(), this.#stopped.promise]);
-      this.#stale = true;
       await delay(GATHER_MS);
-      if (this.#stale) await this.#post().catch((error) => this.#report(error));
+      if (this.#isWorthTelling) await this.#post().catch((error) => this.#report(error));
     }
   }
 
-  /** Renews the offer. One that is refused twice, and no message between: the message is lost. */
+  /** While half of what is free is offered, the rest can wait for the next beat. */
+  get #isWorthTelling(): boolean {
+    const { free } = this.#options.ledger;
+    return (["cpus", "memoryBytes", "pids", "slots"] as const).some((of) => this.#offered[of] < free[of] / 2);
+  }
+
+  /** Renews the offer. More was given than is heard of, twice and no message between: one is lost. */
   async #beat(): Promise<void> {
-    const wasRefused = this.#refused;
     try {
-      this.#refused = !(await this.#post());
-      if (this.#refused && wasRefused) await this.#recover();
+      await this.#post();
+      const { seen } = this.#heard;
+      const isBehind = (this.#marks.at(-1)?.given ?? 0) > seen;
+      if (isBehind && this.#behind === seen) await this.#recover();
+      else this.#behind = isBehind ? seen : undefined;
     } catch (error) {
       this.#report(error);
     }
@@ -189,7 +200,9 @@ export class Offers {
 
   async #findLost(): Promise<void> {
     const { store, pool, hostId, incarnation, intake } = this.#options;
-    this.#refused = false;
+    this.#behind = undefined;
+    this.#lastSeriesMs = this.#marks[0]?.askedAtMs ?? this.#lastSeriesMs;
+    this.#marks = [{ askedAtMs: monotonicMs(), given: 0 }];
     this.#heard = { series: this.#heard.series + 1, seen: 0 };
     await store.withdraw(pool, this.#heard.series);
     for (const attempt of await store.heldBy(hostId)) {
@@ -218,4 +231,13 @@ export class Offers {
   #report(error: unknown): undefined {
     this.#options.log.warn("offer.failed", { error });
   }
+}
+
+function less(room: Capacity, { cpus, memoryBytes, pids }: Demand): Capacity {
+  return {
+    cpus: room.cpus - cpus,
+    memoryBytes: room.memoryBytes - memoryBytes,
+    pids: room.pids - pids,
+    slots: room.slots - 1,
+  };
 }

@@ -40,7 +40,7 @@ export class RunStore {
 
   /**
    * The record, now held by this host; undefined if this attempt is not to be had any more. With it the room is offered that the
-   * host has left; "busy", and nothing is done, if a run is on its way here for the room that was offered before.
+   * host has left; "busy", and nothing is done, if the room has been given to runs that are on their way here.
    */
   async claim(
     { id, attempt }: Attempt,
@@ -54,10 +54,10 @@ export class RunStore {
     return flat[0] === "busy" ? "busy" : parseFlatRecord(flat);
   }
 
-  /** Offers room to runs that come; false, and nothing is changed, if a run is on its way here. */
-  async offer(pool: string, { offer, heard }: Room): Promise<boolean> {
+  /** Offers room to runs that come. Answers how many were given in this series, also of those that are on their way here. */
+  async offer(pool: string, { offer, heard }: Room): Promise<number> {
     const args = [this.#holder, JSON.stringify(offer), heard.series, heard.seen];
-    return (await this.#run("offer", transitionKeys.offer(pool), args)) === 1;
+    return Number(await this.#run("offer", transitionKeys.offer(pool), args));
   }
 
   /** Offers nothing more. Answers how many runs were given in this series. */

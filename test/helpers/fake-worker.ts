@@ -84,7 +84,7 @@ export interface FakeWorkerOptions {
   readonly onTaken?: (takenAtMs: number) => void;
 }
 
-const NO_OFFERS = { room: undefined, accepted() {}, news: async () => {} };
+const NO_OFFERS = { room: undefined, news: async () => {} };
 
 export interface FakeWorker {
   readonly consumer: Consumer;

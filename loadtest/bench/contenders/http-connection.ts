@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
+const LIMIT_MS = 60_000;
 const HEAD_END = "\r\n\r\n";
 
 export class HttpConnection {
@@ -16,6 +17,7 @@ export class HttpConnection {
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
     const fail = (error: Error) => this.#answer?.reject(error);
+    socket.setTimeout(LIMIT_MS, () => socket.destroy(new Error(`no answer within ${LIMIT_MS / 1000} s`)));
     socket.on("error", fail).on("close", () => fail(new Error("the connection was closed")));
   }
 
@@ -23,6 +25,11 @@ export class HttpConnection {
     const socket = connect(Number(port), hostname);
     await once(socket, "connect");
     return new HttpConnection(socket);
+  }
+
+  /** False once the server has closed it, as servers do when nothing is asked for a while. */
+  get isOpen(): boolean {
+    return this.#socket.writable;
   }
 
   /** A request as bytes, to be sent any number of times. */

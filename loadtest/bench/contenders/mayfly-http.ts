@@ -1,7 +1,6 @@
 // Mayfly end to end: a request to its gateway, through Redis to its worker, and back with the run's outcome. The whole local
 // stack is the one of `npm start`, in the workshop.
 
-import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { freePort } from "../../../infra/ports.ts";
 import type { Environment } from "../../../infra/settings.ts";
@@ -14,16 +13,10 @@ import type { Contender } from "./contender.ts";
 import { HttpConnection } from "./http-connection.ts";
 
 const GATEWAY_PORT = 8_180;
-const LIMIT_MS = 60_000;
 const WARM_UP_RUNS = 1_000;
 const WAIT = "wait=30";
 const HEADERS = { "content-type": "application/json", prefer: WAIT };
 const TRUE = '"outcome":{"kind":"exited","exitCode":0}';
-
-interface FinishedRun {
-  readonly outcome?: { readonly kind: string; readonly exitCode?: number };
-  readonly receipt?: { readonly driver: string };
-}
 
 export async function openMayflyHttp(workshop: Workshop): Promise<Contender> {
   const stack = new Stack({ env: await environmentOf(workshop), onProgress: () => {} });
@@ -53,8 +46,7 @@ class MayflyHttp implements Contender {
   readonly #stack: Stack;
   readonly #url: URL;
   /** Connections stay open, as those of any caller who asks often. */
-  readonly #agent = new Agent({ keepAlive: true });
-  #connection: HttpConnection | undefined;
+  readonly #idle: HttpConnection[] = [];
   #driver = "";
 
   constructor(stack: Stack, gateway: string) {
@@ -68,59 +60,50 @@ class MayflyHttp implements Contender {
 
   /** The first pulls the image; the others are for V8, which compiles what a service that is up has long compiled. */
   async prepare(subject: Subject): Promise<void> {
-    const run = await this.#run(subject);
-    this.#driver = run.receipt?.driver ?? "";
-    for (let i = 0; i < WARM_UP_RUNS; i++) await this.#run(subject);
+    const request = this.#request(subject);
+    for (let i = 0; i < WARM_UP_RUNS; i++) {
+      const answer = await this.#run(request);
+      this.#driver ||= /"driver":"(\w+)"/.exec(answer)?.[1] ?? "";
+    }
   }
 
-  async start(subject: Subject, pace: { count: number; pauseMs: number }): Promise<number[]> {
-    this.#connection ??= await HttpConnection.open(this.#url);
-    const request = HttpConnection.request(this.#url, HEADERS, bodyOf(subject));
+  start(subject: Subject, pace: { count: number; pauseMs: number }): Promise<number[]> {
+    const request = this.#request(subject);
     return pacedOnce(pace, () => this.#time(request));
   }
 
   async load(subject: Subject, burst: { parallel: number; ms: number }): Promise<number> {
-    return rateOfMany(burst, () => this.#run(subject));
+    const request = this.#request(subject);
+    return rateOfMany(burst, () => this.#run(request));
   }
 
   async close(): Promise<void> {
-    this.#connection?.close();
-    this.#agent.destroy();
+    for (const connection of this.#idle) connection.close();
     await this.#stack.stop();
+  }
+
+  #request(subject: Subject): Buffer {
+    return HttpConnection.request(this.#url, HEADERS, bodyOf(subject));
   }
 
   async #time(request: Buffer): Promise<number> {
     const start = performance.now();
-    const answer = await (this.#connection as HttpConnection).send(request);
-    const ms = performance.now() - start;
+    await this.#run(request);
+    return performance.now() - start;
+  }
+
+  /** The answer. Rejects unless the run's program exited 0. */
+  async #run(request: Buffer): Promise<string> {
+    const connection = await this.#connection();
+    const answer = await connection.send(request);
     if (!answer.includes(TRUE)) throw new Error(`POST /v1/runs was answered ${answer.slice(0, 500)}`);
-    return ms;
+    this.#idle.push(connection);
+    return answer;
   }
 
-  /** Rejects unless the run's program exited 0. */
-  async #run(subject: Subject): Promise<FinishedRun> {
-    const { status, text } = await this.#post(bodyOf(subject));
-    const run = status === 200 ? (JSON.parse(text) as FinishedRun) : undefined;
-    if (run?.outcome?.kind !== "exited" || run.outcome.exitCode !== 0)
-      throw new Error(`POST /v1/runs was answered ${status}: ${text.slice(0, 500)}`);
-    return run;
-  }
-
-  #post(body: string): Promise<{ status: number; text: string }> {
-    return new Promise((resolve, reject) => {
-      const options = { method: "POST", agent: this.#agent, headers: HEADERS, timeout: LIMIT_MS };
-      const sent = request(this.#url, options, (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk));
-        response.once("error", reject);
-        response.once("end", () =>
-          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
-        );
-      });
-      sent.once("timeout", () => sent.destroy(new Error(`no answer within ${LIMIT_MS / 1000} s`)));
-      sent.once("error", reject);
-      sent.end(body);
-    });
+  async #connection(): Promise<HttpConnection> {
+    for (let kept = this.#idle.pop(); kept; kept = this.#idle.pop()) if (kept.isOpen) return kept;
+    return HttpConnection.open(this.#url);
   }
 }
 
