@@ -25,7 +25,7 @@ export const GATEWAY_SETTINGS = {
     { fallback: "64MiB" },
   ),
   pools: list("MAYFLY_POOLS", "The pools that a run may name; others are refused.", { fallback: "default" }),
-  maxQueued: count("MAYFLY_MAX_QUEUED", "How many runs may wait; more are refused with 429.", {
+  maxQueued: count("MAYFLY_MAX_QUEUED", "How many runs of one pool may wait; more are refused with 429.", {
     fallback: "100000",
     min: 1,
   }),

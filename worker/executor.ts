@@ -112,6 +112,7 @@ export class Executor {
   async #run(work: Work): Promise<SandboxEnd> {
     const { record, plan, ending, ears, scope, watch, gathered, lease } = work;
     const { runtime } = this.#options;
+    ending.signal.throwIfAborted();
     const stopStartClock = ending.after("start", plan.timeouts.startMs);
     scope.add("start clock", stopStartClock);
 

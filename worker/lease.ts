@@ -23,6 +23,8 @@ export class Lease {
     this.#options = options;
     this.#heldAtMs = options.takenAtMs;
     this.#timer = setInterval(() => void this.#beat(), RENEW_MS);
+    // A run that was handed over while this process stood still may be another host's by now.
+    if (this.remainingMs <= 0) options.ending.because({ kind: "lease_lost" });
   }
 
   /** How long a sandbox may live without another renewal. Ends before the lease itself, so that it is dead by then. */

@@ -33,15 +33,19 @@ export interface OffersOptions {
   readonly log: Log;
 }
 
+/** At this moment, on the monotonic clock, or later, no more than so many runs had been given. */
+interface Mark {
+  readonly askedAtMs: number;
+  readonly given: number;
+}
+
 export class Offers {
   readonly #options: OffersOptions;
   readonly #stopped = Promise.withResolvers<void>();
   #heard: Heard = { series: 1, seen: 0 };
   #news = Promise.withResolvers<void>();
-  /** Oldest first: at `askedAtMs`, on the monotonic clock, or later, no more than `given` runs had been given. */
-  #marks = [{ askedAtMs: monotonicMs(), given: 0 }];
-  /** Before anything of the last series that has not been heard of was given. */
-  #lastSeriesMs = monotonicMs();
+  /** Oldest first, never empty. */
+  #marks: Mark[] = [{ askedAtMs: monotonicMs(), given: 0 }];
   /** What Redis has of our room, as far as is known here. */
   #offered: Capacity = { cpus: 0, memoryBytes: 0, pids: 0, slots: 0 };
   /** What was heard of at the last beat, if it was less than was given. */
@@ -92,8 +96,10 @@ export class Offers {
   #hear(message: string): void {
     try {
       const { series, seen, record } = parseHanded(message);
-      if (series === this.#heard.series) this.#heard = { series, seen };
-      this.#take(record, this.#givenSinceMs(series, seen));
+      // One of an earlier series comes late: it was looked for, and may be over by now.
+      if (series !== this.#heard.series) return;
+      this.#heard = { series, seen };
+      this.#take(record, this.#givenSinceMs(seen));
     } catch (error) {
       this.#options.log.error("handed.unreadable", { error }); // Its hold passes by its lease.
     }
@@ -102,10 +108,9 @@ export class Offers {
   }
 
   /** A moment before the one at which this run was given: that of the last question by which it had not been. */
-  #givenSinceMs(series: number, number: number): number {
-    if (series !== this.#heard.series) return this.#lastSeriesMs;
+  #givenSinceMs(number: number): number {
     while (this.#marks[1] && this.#marks[1].given < number) this.#marks.shift();
-    return this.#marks[0]?.askedAtMs ?? this.#lastSeriesMs;
+    return (this.#marks[0] as Mark).askedAtMs;
   }
 
   #take(record: RunRecord, takenAtMs: number): void {
@@ -152,7 +157,7 @@ export class Offers {
     const askedAtMs = monotonicMs();
     const given = await this.#options.store.offer(this.#options.pool, room);
     if (room.heard.series !== this.#heard.series) return;
-    if (this.#marks.at(-1)?.given === given) this.#marks.pop();
+    if (this.#marks.at(-1)?.given === given) this.#marks.pop(); // The later question says more.
     this.#marks.push({ askedAtMs, given });
   }
 
@@ -201,7 +206,6 @@ export class Offers {
   async #findLost(): Promise<void> {
     const { store, pool, hostId, incarnation, intake } = this.#options;
     this.#behind = undefined;
-    this.#lastSeriesMs = this.#marks[0]?.askedAtMs ?? this.#lastSeriesMs;
     this.#marks = [{ askedAtMs: monotonicMs(), given: 0 }];
     this.#heard = { series: this.#heard.series + 1, seen: 0 };
     await store.withdraw(pool, this.#heard.series);

@@ -11,6 +11,7 @@ import { createLog } from "../../core/log.ts";
 import { parseRecord, type RunRecord } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
 import { PHASES } from "../../core/run.ts";
+import { LEASE_MS } from "../../core/transitions.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
 import type { Image, Runtime, SandboxSpec } from "../../runtime/index.ts";
@@ -366,6 +367,14 @@ describe("an attempt that this host cannot bring to its end", () => {
     expect(sandbox.signals).toEqual(["SIGKILL"]);
     expect(await redis.hgetall(keys.run(record.id))).toEqual(before);
     expect(sandbox.closes).toBeGreaterThan(0);
+  });
+
+  test("because its hold was over before it was heard of starts nothing", async () => {
+    const record = await claimed();
+    await executor.execute(record, monotonicMs() - LEASE_MS);
+    expect(opened).toEqual([]);
+    const { state, outcome } = await recordOf(record);
+    expect({ state, outcome }).toEqual({ state: "starting", outcome: undefined });
   });
 
   test("because output that was stored has gone missing is given up", async () => {

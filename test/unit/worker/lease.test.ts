@@ -21,6 +21,12 @@ test("a hold that another has is lost, and the attempt ends", async () => {
   lease.stop();
 });
 
+test("a hold that is over before anything is done is lost at once", () => {
+  const { lease, ending } = makeLease(async () => "held", monotonicMs() - FULL_MS);
+  expect(ending.reason).toEqual({ kind: "lease_lost" });
+  lease.stop();
+});
+
 test("a hold that cannot be renewed is let go before it could pass to another, and is not extended meanwhile", async () => {
   const { lease, ending } = makeLease(() => Promise.reject(new Error("Redis is away")));
   const extend = vi.fn();

@@ -1,0 +1,110 @@
+// What a worker makes of messages that do not come, and of room that is taken meanwhile. Redis is played by the test.
+
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Room } from "../../../core/offer.ts";
+import { parseRecord } from "../../../core/record.ts";
+import { RENEW_MS } from "../../../core/transitions.ts";
+import { Ledger } from "../../../worker/admission.ts";
+import { Intake } from "../../../worker/intake.ts";
+import { Offers, type OffersOptions } from "../../../worker/offers.ts";
+import { heardLog } from "../../helpers/heard-log.ts";
+
+const FLAT = {
+  tenant: "acme",
+  state: "starting",
+  attempt: "1",
+  request: '{"image":"busybox"}',
+  createdAt: "1",
+  queuedAt: "1",
+  holder: "life-1",
+};
+const flatOf = (id: string) => Object.entries({ id, ...FLAT }).flat();
+
+let given: number;
+let held: { id: string; attempt: number; holder: string }[];
+let offered: Room[];
+let released: string[];
+let started: { id: string; takenAtMs: number }[];
+let say: (message: string) => void;
+let ledger: Ledger;
+let offers: Offers;
+
+beforeEach(async () => {
+  vi.useFakeTimers();
+  [given, held, offered, released, started] = [0, [], [], [], []];
+  ledger = new Ledger({ cpus: 2, memoryBytes: 2 ** 30, pids: 1000, slots: 8 });
+  const store = {
+    offer: async (_pool: string, room: Room) => {
+      offered.push(room);
+      return given;
+    },
+    withdraw: async () => given,
+    heldBy: async () => held,
+    renew: async () => "held",
+    claim: async ({ id }: { id: string }) => parseRecord({ id, ...FLAT }),
+    release: async ({ id }: { id: string }) => void released.push(id),
+  };
+  const messages = { onHanded: async (_: string, take: typeof say) => void (say = take) };
+  const intake = new Intake(async ({ id }, takenAtMs) => void started.push({ id, takenAtMs }));
+  offers = new Offers({
+    ...{ pool: "default", hostId: "h", incarnation: "life-1", ledger, intake },
+    ...({ store, messages, log: heardLog() } as unknown as Pick<OffersOptions, "store" | "messages" | "log">),
+  });
+  await offers.start();
+});
+
+afterEach(async () => {
+  offers.stop();
+  vi.useRealTimers();
+});
+
+const handed = (id: string, series: number, number: number) => say(JSON.stringify([series, number, flatOf(id)]));
+const ids = () => started.map(({ id }) => id);
+
+test("a run that was given and of which nothing was heard is found at the second beat", async () => {
+  given = 1;
+  held = [
+    { id: "run_lost", attempt: 1, holder: "life-1" },
+    { id: "run_of_another_life", attempt: 1, holder: "life-0" },
+  ];
+  await vi.advanceTimersByTimeAsync(RENEW_MS);
+  expect(ids()).toEqual([]); // It may still be on its way.
+  given = 1;
+  await vi.advanceTimersByTimeAsync(RENEW_MS);
+  expect(ids()).toEqual(["run_lost"]);
+  expect(offered.at(-1)?.heard).toEqual({ series: 2, seen: 0 });
+  handed("run_lost", 1, 1); // Late, but it comes: it is over by now, and not started twice.
+  await vi.advanceTimersByTimeAsync(0);
+  expect(ids()).toEqual(["run_lost"]);
+});
+
+test("a run is held from the last question by which it had not been given", async () => {
+  const at: number[] = [];
+  for (const count of [0, 1, 1, 2]) {
+    given = count;
+    at.push(performance.now());
+    await vi.advanceTimersByTimeAsync(RENEW_MS);
+    if (count === 1 && at.length === 2) handed("run_1", 1, 1);
+  }
+  handed("run_2", 1, 2);
+  await vi.advanceTimersByTimeAsync(0);
+  const [first, second] = started.map(({ takenAtMs }) => takenAtMs);
+  // Asked at 3 s: nothing given yet; at 6 s and 9 s: one; at 12 s: two.
+  expect(first).toBeCloseTo((at[0] ?? 0) + RENEW_MS, 0);
+  expect(second).toBeCloseTo((at[2] ?? 0) + RENEW_MS, 0);
+});
+
+test("a run whose room a ticket has for a moment waits for it; one that gets none is given up", async () => {
+  const ticket = ledger.take({ cpus: 2, memoryBytes: 1, pids: 1 });
+  handed("run_1", 1, 1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(ids()).toEqual([]);
+  ticket?.();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(ids()).toEqual(["run_1"]);
+  ledger.take({ cpus: 2, memoryBytes: 1, pids: 1 });
+  handed("run_2", 1, 2);
+  vi.useRealTimers();
+  await vi.waitFor(() => expect(released).toEqual(["run_2"]), 5_000);
+  expect(ids()).toEqual(["run_1"]);
+});
