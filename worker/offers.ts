@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { monotonicMs } from "../core/clock.ts";
 import type { Capacity } from "../core/host.ts";
 import type { Log } from "../core/log.ts";
-import { type Heard, parseHanded, type Room } from "../core/offer.ts";
+import { type Heard, MAX_ON_THE_WAY, parseHanded, type Room } from "../core/offer.ts";
 import { planRun } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import { RENEW_MS } from "../core/transitions.ts";
@@ -46,7 +46,8 @@ export class Offers {
   #news = Promise.withResolvers<void>();
   /** Oldest first, never empty. */
   #marks: Mark[] = [{ askedAtMs: monotonicMs(), given: 0 }];
-  /** What Redis has of our room, as far as is known here. */
+  /** What Redis has of our room, as far as is known here, and how many runs were heard of since it was told. */
+  #heardSince = 0;
   #offered: Capacity = { cpus: 0, memoryBytes: 0, pids: 0, slots: 0 };
   /** What was heard of at the last beat, if it was less than was given. */
   #behind: number | undefined;
@@ -85,6 +86,7 @@ export class Offers {
   get room(): Room | undefined {
     if (this.#withdrawn || this.#recovering) return undefined;
     this.#offered = this.#options.ledger.free;
+    this.#heardSince = 0;
     return { offer: { host: this.#options.hostId, ...this.#offered }, heard: this.#heard };
   }
 
@@ -99,6 +101,7 @@ export class Offers {
       // One of an earlier series comes late: it was looked for, and may be over by now.
       if (series !== this.#heard.series) return;
       this.#heard = { series, seen };
+      this.#heardSince++;
       this.#take(record, this.#givenSinceMs(seen));
     } catch (error) {
       this.#options.log.error("handed.unreadable", { error }); // Its hold passes by its lease.
@@ -169,9 +172,10 @@ export class Offers {
     }
   }
 
-  /** While half of what is free is offered, the rest can wait for the next beat. */
+  /** While half of what is free is offered, and Redis does not take many to be on their way, the rest can wait for the next beat. */
   get #isWorthTelling(): boolean {
     const { free } = this.#options.ledger;
+    if (this.#heardSince >= MAX_ON_THE_WAY / 2) return true;
     return (["cpus", "memoryBytes", "pids", "slots"] as const).some((of) => this.#offered[of] < free[of] / 2);
   }
 

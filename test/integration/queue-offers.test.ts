@@ -114,6 +114,15 @@ describe("a run that finds a host with room", () => {
   });
 });
 
+test("a large host is given run after run: none is made to wait because the host tells its room seldom", async () => {
+  await start({ capacity: { cpus: 10_000, memoryBytes: 2 ** 45, pids: 10_000_000, slots: 4_000 } });
+  for (let i = 0; i < 200; i++) {
+    const id = await submit();
+    expect((await fieldsOf(id)).host).toBe("fake");
+    await finished(id);
+  }
+});
+
 describe("a run waits for a ticket's turn", () => {
   test("if no host offers as much", async () => {
     const { behave, end } = held();
