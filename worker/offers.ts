@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { monotonicMs } from "../core/clock.ts";
 import type { Capacity } from "../core/host.ts";
 import type { Log } from "../core/log.ts";
-import { type Heard, MAX_ON_THE_WAY, parseHanded, type Room } from "../core/offer.ts";
+import { type Heard, parseHanded, type Room } from "../core/offer.ts";
 import { planRun } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import { RENEW_MS } from "../core/transitions.ts";
@@ -17,6 +17,8 @@ import type { Attempt, Messages, RunStore } from "./run-store.ts";
 
 /** Room that is free again is told after this, so that many runs which end at once are told of once. */
 const GATHER_MS = 2;
+/** Of so many runs it is told that they were heard of: an offer lists those that were not, and is read with every run. */
+const HEARD_UNTOLD = 8;
 /** A message that was sent before its sender was answered is here within milliseconds, or is lost. */
 const ON_ITS_WAY_MS = 1_000;
 /** Between two looks whether a message has come. */
@@ -172,10 +174,10 @@ export class Offers {
     }
   }
 
-  /** While half of what is free is offered, and Redis does not take many to be on their way, the rest can wait for the next beat. */
+  /** While half of what is free is offered, and Redis does not take many to be on their way, the rest can wait. */
   get #isWorthTelling(): boolean {
     const { free } = this.#options.ledger;
-    if (this.#heardSince >= MAX_ON_THE_WAY / 2) return true;
+    if (this.#heardSince >= HEARD_UNTOLD) return true;
     return (["cpus", "memoryBytes", "pids", "slots"] as const).some((of) => this.#offered[of] < free[of] / 2);
   }
 
