@@ -6,6 +6,7 @@
 import { setTimeout as delay, setImmediate as immediate } from "node:timers/promises";
 import { type Job, Worker } from "bullmq";
 import type { Redis } from "ioredis";
+import { Bell } from "../core/bell.ts";
 import { monotonicMs } from "../core/clock.ts";
 import { QUEUE_PREFIX, queueName } from "../core/keys.ts";
 import type { Log } from "../core/log.ts";
@@ -42,7 +43,9 @@ export class Consumer {
   readonly #worker: Worker;
   /** Tickets that were put aside here once. */
   readonly #passed = new Set<string>();
-  readonly #stopped = Promise.withResolvers<void>();
+  readonly #stopped = new AbortController();
+  /** Rung when a share is given back, and at the end. A race with a promise that lasts would leave something in it each time. */
+  readonly #vacated = new Bell();
   #loop: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
   #stopping = false;
@@ -72,7 +75,8 @@ export class Consumer {
   stop(): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    this.#stopped.resolve();
+    this.#stopped.abort();
+    this.#vacated.ring();
     this.#closed = this.#worker.close(true).catch((error) => this.#options.log.warn("queue.error", { error }));
   }
 
@@ -149,7 +153,8 @@ export class Consumer {
 
   /** The next share that is given back, or the end. */
   async #vacancy(): Promise<void> {
-    await Promise.race([this.#options.ledger.vacated(), this.#stopped.promise]);
+    void this.#options.ledger.vacated().then(() => this.#vacated.ring());
+    await this.#vacated.wait();
   }
 
   async #spend(job: Job): Promise<void> {
@@ -168,7 +173,7 @@ export class Consumer {
     const id = String(job.id);
     if (this.#passed.delete(id)) {
       await this.#handBack(job);
-      await Promise.race([delay(LOOK_AWAY_MS), this.#stopped.promise]);
+      await delay(LOOK_AWAY_MS, undefined, { signal: this.#stopped.signal }).catch(() => {}); // Stopped: nothing more is taken.
       return;
     }
     if (this.#passed.size >= MAX_PASSED) this.#passed.clear();

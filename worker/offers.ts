@@ -43,7 +43,6 @@ interface Mark {
 
 export class Offers {
   readonly #options: OffersOptions;
-  readonly #stopped = Promise.withResolvers<void>();
   #heard: Heard = { series: 1, seen: 0 };
   #news = Promise.withResolvers<void>();
   /** Oldest first, never empty. */
@@ -168,7 +167,7 @@ export class Offers {
 
   async #followLedger(): Promise<void> {
     while (!this.#withdrawn) {
-      await Promise.race([this.#options.ledger.vacated(), this.#stopped.promise]);
+      await this.#options.ledger.vacated();
       await delay(GATHER_MS);
       if (this.#isWorthTelling) await this.#post().catch((error) => this.#report(error));
     }
@@ -229,7 +228,6 @@ export class Offers {
   async #withdraw(): Promise<void> {
     const { store, pool } = this.#options;
     clearInterval(this.#timer);
-    this.#stopped.resolve();
     const { series } = this.#heard;
     const over = delay(ON_ITS_WAY_MS, 0);
     const given = await Promise.race([store.withdraw(pool, series).catch(() => 0), over]);
