@@ -67,6 +67,10 @@ local function offer_of(offers, holder, text, series, seen, at)
   for i = math.max(1, #last.onTheWay - (last.given - seen) + 1), #last.onTheWay do give(offer, unpack(last.onTheWay[i])) end
   return offer
 end
+local function post(offers, holder, offer)
+  redis.call('HSET', offers, holder, cjson.encode(offer))
+  redis.call('PEXPIRE', offers, ${OFFER_MS}) -- All of them are void by then.
+end
 -- The holder that has most room among some of those that offer any, if it has enough and listens; and its offer.
 local function roomiest(offers, at, cpus, memoryBytes, pids)
   local best, whose

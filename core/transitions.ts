@@ -90,7 +90,7 @@ const submit = define(`
 /** What a host has room for from now on. ARGV: holder, room, series, seen → how many runs it was given in this series */
 const offer = define(`
   local offer = offer_of(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], now())
-  redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(offer))
+  post(KEYS[1], ARGV[1], offer)
   return offer.given
 `);
 
@@ -120,7 +120,7 @@ const claim = define(`
   if room ~= '' then
     local offer = offer_of(offers, holder, room, series, seen, at)
     if not fits(offer, 0, 0, 0, 0) then return { 'busy' } end
-    redis.call('HSET', offers, holder, cjson.encode(offer))
+    post(offers, holder, offer)
   end
   redis.call('HSET', run, 'state', 'starting', 'host', host, 'holder', holder, 'claimedAt', at)
   redis.call('ZADD', deadlines, at + lease, id)

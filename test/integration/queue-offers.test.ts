@@ -108,6 +108,7 @@ describe("a run that finds a host with room", () => {
     await start({ capacity: { cpus: 4, slots: 3 }, behave });
     const id = await submit({ limits: { cpus: 3 } });
     expect(await offers()).toMatchObject([{ cpus: 1, slots: 2, given: 1 }]);
+    expect(await redis.pttl(keys.offers("default"))).toBeGreaterThan(0); // It does not outlive its hosts.
     end();
     await finished(id);
     await eventually(async () => expect(await offers()).toMatchObject([{ cpus: 4, slots: 3, given: 1 }]));

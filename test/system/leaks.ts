@@ -222,7 +222,7 @@ async function onlyWhatIsKept(cluster: Cluster, runs: number): Promise<Record<st
     }
     const kept = ["{mayfly}:run:ID", "{mayfly}:run:ID:stdout", "{mayfly}:run:ID:stderr", keys.index("default")];
     const queues = ["default", "empty"].flatMap((pool) => OF_A_QUEUE.map((name) => `{mayfly}:runs-${pool}:${name}`));
-    const idle = [keys.hosts, ...queues];
+    const idle = [keys.hosts, keys.offers("default"), ...queues];
     const strange = Object.keys(counts).filter((shape) => !kept.includes(shape) && !idle.includes(shape));
     expect(strange.filter((shape) => !shape.startsWith(keys.host("")))).toEqual([]);
     expect(counts["{mayfly}:run:ID"]).toBe(runs);
