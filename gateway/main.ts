@@ -21,6 +21,12 @@ import { dropPrivileges } from "./privileges.ts";
 /** How long answers under way may take once the gateway is told to stop. Who waits for a run can ask another gateway. */
 const STOP_MS = 5_000;
 
+/**
+ * How long an idle connection is kept: longer than callers and proxies keep theirs (Go 90 s, most balancers 60 s), so that it is they who
+ * close it. One that is closed here just as a request comes is a request that fails, and Node's 5 s make that likely.
+ */
+const KEEP_ALIVE_MS = 95_000;
+
 const log = createLog({ process: "gateway" }, (line) => process.stdout.write(line));
 process.stdout.on("error", () => {}); // Whoever read the log has gone; the work goes on.
 
@@ -62,6 +68,7 @@ async function main(config: GatewayConfig): Promise<void> {
   subscriber.connect().catch(() => {});
   signals.start().catch((error) => log.warn("redis.error", { error }));
   const server = await listen(app.fetch, config);
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   const user = dropPrivileges(config.user);
   reaper.start();
   let stopping = false;
