@@ -11,6 +11,11 @@ import { parseFlatRecord, type RunRecord } from "./record.ts";
 export const OFFER_MS = 10_000;
 /** A host that has so many to hear of is given no more. */
 export const MAX_ON_THE_WAY = 64;
+/**
+ * A longer request waits its turn, for its host to read: Redis drops a subscriber that is behind by some tens of megabytes, and
+ * with it all that others have been handed.
+ */
+export const MAX_HANDED_BYTES = 64 * 1024;
 /** Of so many offers, picked at random, the roomiest is taken: what a run costs Redis does not grow with the cluster. */
 export const OFFERS_LOOKED_AT = 8;
 

@@ -51,7 +51,7 @@ const CHANGED = channels.changed("");
 
 /**
  * Where nobody waits, a run that fits what some host offers is handed to it at once. `how` is "hand over", which writes nothing
- * where that cannot be, or "queue".
+ * where that cannot be, "either", or "queue".
  * ARGV: how, id, max queued, queue ms, waiter or "", kept runs, stdin or "", cpus, memory, pids, lease ms, then field, value …
  * → "handed" | "queued" | "full" | "no room"
  */
@@ -62,7 +62,7 @@ const submit = define(`
   if known then return known == 'queued' and 'queued' or 'handed' end
   local at, waiting = now(), redis.call('ZCARD', queued)
   local offer, holder
-  if waiting == 0 then offer, holder = roomiest(offers, at, tonumber(cpus), tonumber(memoryBytes), tonumber(pids)) end
+  if waiting == 0 and how ~= 'queue' then offer, holder = roomiest(offers, at, tonumber(cpus), tonumber(memoryBytes), tonumber(pids)) end
   if not offer and how == 'hand over' then return 'no room' end
   if not offer and waiting >= tonumber(max) then return 'full' end
 

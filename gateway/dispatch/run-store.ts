@@ -5,6 +5,7 @@ import { MayflyError } from "../../core/errors.ts";
 import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host.ts";
 import { newIncarnation, newRunId } from "../../core/ids.ts";
 import { keys, transitionKeys } from "../../core/keys.ts";
+import { MAX_HANDED_BYTES } from "../../core/offer.ts";
 import { planRun } from "../../core/plan.ts";
 import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
@@ -61,7 +62,9 @@ export class RunStore {
     const { input, closed } = stdinOf(request, this.#options.maxStdinBytes);
     // The record keeps the request without its input, which has a key of its own.
     const stored = request.stdin === undefined ? request : { ...request, stdin: "" };
-    const fields = ["tenant", tenant, "request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0"];
+    const text = JSON.stringify(stored);
+    const isLong = Buffer.byteLength(text) > MAX_HANDED_BYTES;
+    const fields = ["tenant", tenant, "request", text, "stdinClosed", closed ? "1" : "0"];
     const { maxQueued, maxKept } = this.#options;
     const { pool, demand, timeouts } = plan;
     const names = transitionKeys.submit(id, tenant, pool);
@@ -72,11 +75,15 @@ export class RunStore {
     return this.#onRedis(async (redis) => {
       const was = this.#busy.get(pool);
       // Where hosts had room a moment ago there is no need of a ticket.
-      if (!was && (await runTransition(redis, transitions.submit, names, ["hand over", ...args])) === "handed")
+      if (
+        !was &&
+        !isLong &&
+        (await runTransition(redis, transitions.submit, names, ["hand over", ...args])) === "handed"
+      )
         return id;
       // A queue that was full a moment ago is asked first: what it would refuse then makes no ticket.
       if (was === "full" && (await redis.zcard(keys.queued(pool))) >= maxQueued) throw queueFull(maxQueued);
-      const script = [transitions.submit.lua, names.length, ...names, "queue", ...args] as const;
+      const script = [transitions.submit.lua, names.length, ...names, isLong ? "queue" : "either", ...args] as const;
       const answer = (await this.tickets.addWith(script, ticketOf(id, 1, plan), plan)) as "handed" | "queued" | "full";
       if (answer === "handed") this.#busy.delete(pool);
       else this.#busy.set(pool, answer);

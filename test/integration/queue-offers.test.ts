@@ -148,6 +148,16 @@ describe("a run waits for a ticket's turn", () => {
     expect(worker.claimed.map(({ id }) => id)).toEqual(ids);
   });
 
+  test("if its request is long, lest Redis drop the host's connection; short ones after it are handed over", async () => {
+    await start({ hostId: "near" });
+    const id = await submit({ env: { LONG: "x".repeat(100_000) } });
+    expect((await fieldsOf(id)).state).toBe("queued");
+    expect(await ticketOf(id)).toBe(1);
+    await finished(id);
+    expect(await fieldsOf(await submit())).toMatchObject({ host: "near" });
+    expect(await fieldsOf(await submit())).toMatchObject({ host: "near" });
+  });
+
   test("if those who wait are of another pool, it does not", async () => {
     await start({ hostId: "near" });
     const elsewhere = await submit({ pool: "elsewhere" });
