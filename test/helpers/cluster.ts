@@ -79,7 +79,9 @@ export async function startCluster(
     return worker;
   }
 
-  const call = (path: string, init?: RequestInit) => fetch(`${url}${path}`, init);
+  // A connection a call, so that what the gateway has open afterwards is its own.
+  const call = (path: string, init?: RequestInit) =>
+    fetch(`${url}${path}`, { ...init, headers: { connection: "close", ...(init?.headers as Record<string, string>) } });
   const post = async (request: Partial<RunRequest>, headers: Record<string, string>): Promise<Run> => {
     const answer = await call("/v1/runs", {
       method: "POST",

@@ -24,7 +24,6 @@ const SLOTS = 24;
 const LONG_MS = 60 * 60 * 1000;
 const RETENTION_MS = 24 * 60 * 60 * 1000;
 const KIB = 2 ** 10;
-/** The 5 s that an idle connection between test and gateway is kept, and more. */
 const PATIENCE_MS = 20_000;
 
 interface Ending {
@@ -141,7 +140,7 @@ export function leaks({ runs, say }: LeakOptions): void {
   });
 }
 
-/** Everything has been used once, and as many connections as there may be at once. */
+/** Everything has been used once, and as much at once as there may be. */
 async function warmUp(cluster: Cluster): Promise<Run[]> {
   const sleeps = Array.from({ length: CONCURRENCY }, () => cluster.run({ command: ["sleep", "1"] }));
   return [...(await Promise.all(sleeps)), ...(await runMany(cluster, Object.keys(ENDINGS).length * 2))];
@@ -195,7 +194,7 @@ async function stateOf(cluster: Cluster, worker: WorkerUnderTest) {
 
 type State = Awaited<ReturnType<typeof stateOf>>;
 
-/** A connection that was kept alive may be closed by now; there may be no more than before. */
+/** One that was open on demand may be closed by now; there may be no more than before. */
 function expectNoMore({ traces: { descriptors, ...now }, launcher, gateway }: State, before: State): void {
   const { descriptors: descriptorsBefore, ...then } = before.traces;
   expect(now).toEqual(then);
