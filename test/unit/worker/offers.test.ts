@@ -44,7 +44,11 @@ beforeEach(async () => {
     claim: async ({ id }: { id: string }) => parseRecord({ id, ...FLAT }),
     release: async ({ id }: { id: string }) => void released.push(id),
   };
-  const messages = { onHanded: async (_: string, take: typeof say) => void (say = take) };
+  const messages = {
+    onHanded: async (_: string, take: typeof say) => {
+      say = take;
+    },
+  };
   const intake = new Intake(async ({ id }, takenAtMs) => void started.push({ id, takenAtMs }));
   offers = new Offers({
     ...{ pool: "default", hostId: "h", incarnation: "life-1", ledger, intake },
