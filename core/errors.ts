@@ -37,6 +37,15 @@ export const REASONS = {
   image_access_denied: { code: "permission_denied", says: "The registry refuses these credentials for the image." },
   route_not_found: { code: "not_found", says: "There is no such route, or not with this method." },
   run_not_found: { code: "not_found", says: "There is no such run, or its retention is over." },
+  image_not_allowed: {
+    code: "permission_denied",
+    says: "The operator's policy for images refuses the reference, or wants a digest in it.",
+  },
+  image_not_present: {
+    code: "not_found",
+    says: "The host does not have the image, and was asked not to pull it.",
+  },
+  image_in_use: { code: "failed_precondition", says: "The image is held by a run, or pinned." },
   image_not_found: { code: "not_found", says: "The registry has no such image, tag or digest." },
   image_unsupported: {
     code: "failed_precondition",

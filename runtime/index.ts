@@ -15,7 +15,7 @@ import { rlimitsWithin } from "./bundle/rlimits.ts";
 import { resolveSeccomp } from "./bundle/seccomp.ts";
 import { probeHost } from "./host/probe.ts";
 import type { Weakness } from "./host/weakness.ts";
-import type { Image } from "./image/image.ts";
+import type { EnsureOptions, HeldImage } from "./image/image.ts";
 import { linuxPlatform } from "./image/platform.ts";
 import { createImageStore, type HostImageStore } from "./image/store.ts";
 import {
@@ -29,7 +29,8 @@ import { createOciDriver } from "./task/oci-driver.ts";
 import type { Blanks, Guard, Sandbox, SandboxDriver, SandboxSpec } from "./task/sandbox.ts";
 
 export { WEAKNESS_NAMES, WEAKNESSES, type Weakness } from "./host/weakness.ts";
-export type { Image, ImageConfig } from "./image/image.ts";
+export type { EnsureOptions, HeldImage, Image, ImageConfig, LayerProgress, PullPolicy } from "./image/image.ts";
+export type { Peers } from "./image/peers.ts";
 export type {
   Blanks,
   ProcessEnd,
@@ -73,7 +74,7 @@ export interface Runtime {
   /** Of the driver that makes the sandboxes. */
   readonly driver: string;
   /** See ImageStore.ensure. */
-  ensureImage(reference: string, signal: AbortSignal): Promise<Image>;
+  ensureImage(reference: string, signal: AbortSignal, options?: EnsureOptions): Promise<HeldImage>;
   /** See SandboxDriver.open. */
   openSandbox(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox>;
   /** The blanks of a driver that keeps some. */

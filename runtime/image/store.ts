@@ -14,7 +14,7 @@ import { SingleFlight } from "../layer/single-flight.ts";
 import { createLayerStore, type LayerStore } from "../layer/store.ts";
 import type { UnpackLimits } from "../layer/unpacker.ts";
 import { createRegistryClient, type RegistryOptions } from "../registry/client.ts";
-import type { Image, ImageStore } from "./image.ts";
+import type { EnsureOptions, HeldImage, Image, ImageStore } from "./image.ts";
 import { mapBounded } from "./parallel.ts";
 import type { Platform } from "./platform.ts";
 import { formatReference, parseReference, type Reference } from "./reference.ts";
@@ -58,13 +58,13 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
   const flights = new SingleFlight<Image>();
   const ready = new Map<string, Image>();
 
-  async function ensure(text: string, signal: AbortSignal): Promise<Image> {
+  async function ensure(text: string, signal: AbortSignal, _options: EnsureOptions = {}): Promise<HeldImage> {
     signal.throwIfAborted();
     const reference = parseReference(text);
     const name = formatReference(reference);
     const image = ready.get(name) ?? (await flights.join(name, signal, (shared) => prepare(reference, shared)).result);
     remember(ready, name, image);
-    return image;
+    return { ...image, release() {} };
   }
 
   async function prepare(reference: Reference, signal: AbortSignal): Promise<Image> {

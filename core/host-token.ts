@@ -1,0 +1,39 @@
+// How members of one cluster prove it to each other over HTTP: a signature with a secret that all of them read from Redis.
+//
+//   Authorization: Mayfly-Host <unix seconds>.<hex of HMAC-SHA-256(secret, "<unix seconds>\n<method>\n<path and query>")>
+
+import { createHmac, timingSafeEqual } from "node:crypto";
+
+const SCHEME = "Mayfly-Host";
+/** How far apart two hosts' clocks may be, and how long a signature that was overheard could be used again for the same request. */
+const MAX_AGE_S = 60;
+
+export interface SignedRequest {
+  readonly method: string;
+  /** With its query, as it is sent: `/v1/images?x=1`. */
+  readonly path: string;
+}
+
+/** The value of an `Authorization` header. */
+export function signHostRequest(secret: string, request: SignedRequest, nowMs = Date.now()): string {
+  const seconds = Math.floor(nowMs / 1000);
+  return `${SCHEME} ${seconds}.${signatureOf(secret, request, seconds)}`;
+}
+
+/** False for anything but a signature of this request that is young enough. */
+export function isSignedByHost(
+  secret: string,
+  request: SignedRequest,
+  authorization: string | undefined,
+  nowMs = Date.now(),
+): boolean {
+  const match = /^Mayfly-Host (\d{1,12})\.([0-9a-f]{64})$/.exec(authorization ?? "");
+  if (!match?.[1] || !match[2]) return false;
+  const seconds = Number(match[1]);
+  if (Math.abs(nowMs / 1000 - seconds) > MAX_AGE_S) return false;
+  return timingSafeEqual(Buffer.from(match[2]), Buffer.from(signatureOf(secret, request, seconds)));
+}
+
+function signatureOf(secret: string, { method, path }: SignedRequest, seconds: number): string {
+  return createHmac("sha256", secret).update(`${seconds}\n${method}\n${path}`).digest("hex");
+}
