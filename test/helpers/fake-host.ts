@@ -7,7 +7,7 @@
 
 import { newIncarnation } from "../../core/ids.ts";
 import { SILENT } from "../../core/log.ts";
-import type { Image, Runtime, SandboxSpec } from "../../runtime/index.ts";
+import type { HeldImage, Runtime, SandboxSpec } from "../../runtime/index.ts";
 import { Ledger } from "../../worker/admission.ts";
 import { Consumer } from "../../worker/consumer.ts";
 import { Executor } from "../../worker/executor.ts";
@@ -34,7 +34,8 @@ export interface FakeHost {
 
 const HOST_ID = "fake";
 const ROOM = { cpus: 64, memoryBytes: 64 * 2 ** 30, pids: 100_000, slots: 64 };
-const IMAGE: Image = {
+const IMAGE: HeldImage = {
+  release() {},
   reference: "docker.io/library/busybox:latest",
   digest: `sha256:${"1".repeat(64)}`,
   manifestDigest: `sha256:${"1".repeat(64)}`,

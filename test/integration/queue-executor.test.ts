@@ -14,14 +14,15 @@ import { PHASES } from "../../core/run.ts";
 import { LEASE_MS } from "../../core/transitions.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
-import type { Image, Runtime, SandboxSpec } from "../../runtime/index.ts";
+import type { HeldImage, Runtime, SandboxSpec } from "../../runtime/index.ts";
 import { Executor } from "../../worker/executor.ts";
 import { Messages, RunStore } from "../../worker/run-store.ts";
 import { exited, FakeSandbox, USAGE } from "../helpers/fake-sandbox.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
 
 const HOST = "host-1";
-const IMAGE: Image = {
+const IMAGE: HeldImage = {
+  release() {},
   reference: "docker.io/library/busybox:latest",
   digest: `sha256:${"1".repeat(64)}`,
   manifestDigest: `sha256:${"1".repeat(64)}`,

@@ -4,7 +4,7 @@
 import { Readable, Writable } from "node:stream";
 import { newIncarnation } from "../../../core/ids.ts";
 import { SILENT } from "../../../core/log.ts";
-import type { Image, Runtime, Sandbox } from "../../../runtime/index.ts";
+import type { HeldImage, Runtime, Sandbox } from "../../../runtime/index.ts";
 import { Ledger } from "../../../worker/admission.ts";
 import { Consumer } from "../../../worker/consumer.ts";
 import { Executor } from "../../../worker/executor.ts";
@@ -34,7 +34,8 @@ export async function serveMayflyQueue(url: string): Promise<void> {
 }
 
 const DIGEST = `sha256:${"0".repeat(64)}`;
-const IMAGE: Image = {
+const IMAGE: HeldImage = {
+  release() {},
   reference: "bench/nothing",
   digest: DIGEST,
   manifestDigest: DIGEST,

@@ -10,6 +10,7 @@ import { Executor } from "../../../worker/executor.ts";
 import type { Ended, Messages, RunStore } from "../../../worker/run-store.ts";
 
 const IMAGE = {
+  release() {},
   reference: "r",
   digest: "sha256:d",
   manifestDigest: "sha256:m",
