@@ -1,4 +1,4 @@
-// Runs mayfly-unpack for one layer: a stream of tar in, a directory out. The program confines itself (see unpack.c).
+// Runs mayfly-unpack for one layer: a stream of tar in, a directory out. The program confines itself (see unpack/main.c).
 
 import type { Readable, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -44,7 +44,7 @@ const REPORT = z.object({
 /** The report is one short line; more is not from our program. */
 const MAX_REPORT_BYTES = 1024;
 
-/** From the head of unpack.c. */
+/** From the head of unpack/main.c. */
 const EXIT_LAYER_REFUSED = 3;
 
 /**

@@ -1,0 +1,34 @@
+// Writes the one line. Names in it are foreign: they must not forge a second line or play with a terminal.
+
+#include "die.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+_Noreturn void die(int status, const char *format, ...) {
+  char line[PATH_MAX + 512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(line, sizeof line, format, arguments);
+  va_end(arguments);
+  for (char *c = line; *c; c++)
+    if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
+  dprintf(STDERR_FILENO, "%s\n", line);
+  _exit(status);
+}
+
+// These say that the host is short of something, not that the layer is wrong.
+static bool is_fault_of_host(int error) {
+  return error == ENOSPC || error == EDQUOT || error == EIO || error == EROFS || error == EMFILE || error == ENFILE;
+}
+
+_Noreturn void host_failed(const char *action) { die(HOST_FAILED, "%s: %s", action, strerror(errno)); }
+
+_Noreturn void entry_failed(const char *action, const char *path) {
+  die(is_fault_of_host(errno) ? HOST_FAILED : LAYER_REFUSED, "cannot %s %s: %s", action, path, strerror(errno));
+}

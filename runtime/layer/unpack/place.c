@@ -1,0 +1,108 @@
+// Names, and the directories that they go through.
+
+#include "place.h"
+#include "confine.h"
+#include "die.h"
+#include "options.h"
+#include "request.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+int parent_socket;
+
+bool has_prefix(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+
+void normalise(const char *raw, char *path) {
+  size_t length = 0, depth = 0;
+  if (!raw) die(LAYER_REFUSED, "an entry without a name");
+  while (*raw) {
+    size_t size = strcspn(raw, "/");
+    if (size == 2 && memcmp(raw, "..", 2) == 0) die(LAYER_REFUSED, "an entry's name contains '..'");
+    if (size > 0 && !(size == 1 && *raw == '.')) {
+      if (++depth > options.max_depth) die(LAYER_REFUSED, "an entry is deeper than %lu levels", options.max_depth);
+      if (length + size + 1 > options.max_path) die(LAYER_REFUSED, "a name is longer than %lu bytes", options.max_path);
+      if (length > 0) path[length++] = '/';
+      memcpy(path + length, raw, size);
+      length += size;
+    }
+    raw += size;
+    raw += *raw == '/';
+  }
+  if (length == 0) path[length++] = '.';
+  path[length] = '\0';
+}
+
+static bool is_whiteout(const struct stat *status) {
+  return S_ISCHR(status->st_mode) && status->st_rdev == makedev(0, 0);
+}
+
+void mark_opaque(int directory) { ask_for_opaque(parent_socket, directory); }
+
+int open_directory_at(int parent, const char *name, const char *path) {
+  int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) entry_failed("open", path);
+  return fd;
+}
+
+void mark_opaque_at(int parent, const char *name, const char *path) {
+  int fd = open_directory_at(parent, name, path);
+  mark_opaque(fd);
+  close(fd);
+}
+
+static int remove_visited(const char *path, const struct stat *status, int type, struct FTW *place) {
+  (void)status, (void)place;
+  return type == FTW_DP ? rmdir(path) : unlink(path);
+}
+
+void remove_existing(int parent, const char *name, const char *path) {
+  if (unlinkat(parent, name, 0) == 0 || errno == ENOENT) return;
+  if (errno != EISDIR) entry_failed("replace", path);
+  if (fchdir(parent) < 0 || nftw(name, remove_visited, MAX_OPEN_FILES / 2, FTW_DEPTH | FTW_PHYS) != 0 || chdir("/") < 0)
+    entry_failed("replace", path);
+}
+
+// A directory that replaces a whiteout of its own layer hides what lies below, as the whiteout did.
+void make_directory_at(int parent, const char *name, const char *path) {
+  if (mkdirat(parent, name, 0755) == 0) return;
+  struct stat existing;
+  if (errno != EEXIST || fstatat(parent, name, &existing, AT_SYMLINK_NOFOLLOW) < 0) entry_failed("make", path);
+  if (S_ISDIR(existing.st_mode)) return;
+  remove_existing(parent, name, path);
+  if (mkdirat(parent, name, 0755) < 0) entry_failed("make", path);
+  if (is_whiteout(&existing)) mark_opaque_at(parent, name, path);
+}
+
+// Makes the directories that `path` goes through and that have no entry of their own (yet): 0755, root's. A symlink on
+// the way is followed, as in `lib -> usr/lib` and `lib/x`: the kernel resolves it inside /, wherever it points.
+static void make_implied_directories(char *path) {
+  for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    struct stat existing;
+    bool missing = lstat(path, &existing) < 0;
+    if (missing && errno != ENOENT) entry_failed("go through", path);
+    if (missing || is_whiteout(&existing)) make_directory_at(AT_FDCWD, path, path);
+    *slash = '/';
+  }
+}
+
+int open_parent(char *path) {
+  char *slash = strrchr(path, '/');
+  if (!slash) return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  *slash = '\0';
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  *slash = '/';
+  if (fd >= 0) return fd;
+  make_implied_directories(path);
+  *slash = '\0';
+  fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) entry_failed("go through", path);
+  *slash = '/';
+  return fd;
+}
