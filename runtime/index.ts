@@ -16,7 +16,7 @@ import { resolveSeccomp } from "./bundle/seccomp.ts";
 import { probeHost } from "./host/probe.ts";
 import type { Weakness } from "./host/weakness.ts";
 import type { EnsureOptions, HeldImage } from "./image/image.ts";
-import { linuxPlatform } from "./image/platform.ts";
+import { hostPlatform } from "./image/platform.ts";
 import { createImageStore, type HostImageStore } from "./image/store.ts";
 import {
   createLauncherDriver,
@@ -112,7 +112,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
 
   const images = createImageStore({
     stateDir,
-    platform: linuxPlatform(process.arch),
+    platform: await hostPlatform(),
     uidBase,
     unpackProgram: native(options, "mayfly-unpack"),
     registries: {

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { MayflyError } from "../../core/errors.ts";
 import { type Digest, isDigest } from "../content/digest.ts";
+import type { Compression } from "../layer/descriptor.ts";
 import type { Platform } from "./platform.ts";
 
 export interface Descriptor {
@@ -14,7 +15,7 @@ export interface Descriptor {
 }
 
 export interface LayerBlob extends Descriptor {
-  readonly compression: "gzip" | "none";
+  readonly compression: Compression;
 }
 
 export type Manifest =
@@ -24,22 +25,38 @@ export type Manifest =
 /** As many as Docker takes. */
 const MAX_LAYERS = 127;
 
-const INDEX_TYPES = [
+/** Of these two is what Mayfly writes itself. */
+export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
+export const OCI_CONFIG = "application/vnd.oci.image.config.v1+json";
+
+export const INDEX_TYPES: readonly string[] = [
   "application/vnd.oci.image.index.v1+json",
   "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
-const MANIFEST_TYPES = [
-  "application/vnd.oci.image.manifest.v1+json",
-  "application/vnd.docker.distribution.manifest.v2+json",
-];
-const CONFIG_TYPES = ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+export const MANIFEST_TYPES: readonly string[] = [OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"];
+const CONFIG_TYPES: readonly string[] = [OCI_CONFIG, "application/vnd.docker.container.image.v1+json"];
 
-const COMPRESSION: ReadonlyMap<string, "gzip" | "none"> = new Map([
-  ["application/vnd.oci.image.layer.v1.tar", "none"],
-  ["application/vnd.oci.image.layer.v1.tar+gzip", "gzip"],
+/** What OCI calls a layer of each compression. `zstd:chunked` has no type of its own: what it adds are frames that zstd skips. */
+export const OCI_LAYER: Readonly<Record<Compression, string>> = {
+  none: "application/vnd.oci.image.layer.v1.tar",
+  gzip: "application/vnd.oci.image.layer.v1.tar+gzip",
+  zstd: "application/vnd.oci.image.layer.v1.tar+zstd",
+};
+
+const COMPRESSION: ReadonlyMap<string, Compression> = new Map([
+  [OCI_LAYER.none, "none"],
+  [OCI_LAYER.gzip, "gzip"],
+  [OCI_LAYER.zstd, "zstd"],
   ["application/vnd.docker.image.rootfs.diff.tar", "none"],
   ["application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip"],
+  ["application/vnd.docker.image.rootfs.diff.tar.zstd", "zstd"],
 ]);
+
+/** Why a layer of such a type cannot be had, where its name tells. */
+const UNREADABLE_LAYERS: readonly (readonly [RegExp, string])[] = [
+  [/\+encrypted$/, ": it is encrypted"],
+  [/\.nondistributable\.|\.foreign\./, ": it is not distributed with the image"],
+];
 
 /** Platforms of one index; the images with most have a few dozen, and as many attestations. */
 const MAX_ENTRIES = 1_000;
@@ -65,6 +82,8 @@ const INDEX = z.object({
 const MANIFEST = z.object({
   schemaVersion: z.literal(2),
   mediaType: z.string().optional(),
+  /** Says what an artifact is whose config is empty (image-spec, manifest.md, "Guidelines for artifact usage"). */
+  artifactType: z.string().optional(),
   config: DESCRIPTOR,
   // Longer lists are cut off here, before each of their elements is looked at: that would take seconds for a hostile one.
   layers: z.array(DESCRIPTOR).max(MAX_LISTED_LAYERS),
@@ -77,6 +96,7 @@ const MANIFEST = z.object({
 export function parseManifest(bytes: Uint8Array): Manifest {
   const document = parseJsonObject(bytes, "manifest");
   if (document.schemaVersion === 1) throw unsupported("Docker image manifests of schema 1");
+  if (typeof document.mediaType === "string") requireType(document.mediaType, [...INDEX_TYPES, ...MANIFEST_TYPES]);
   if ("manifests" in document && ("layers" in document || "config" in document)) {
     throw corrupt("manifest: both an index and a manifest");
   }
@@ -119,17 +139,23 @@ function readIndex(document: unknown): Manifest {
 }
 
 function readManifest(document: unknown): Manifest {
-  const { mediaType, config, layers } = readDocument(MANIFEST, document, "manifest");
+  const { mediaType, artifactType, config, layers } = readDocument(MANIFEST, document, "manifest");
   requireType(mediaType, MANIFEST_TYPES);
-  requireType(config.mediaType, CONFIG_TYPES);
+  if (!CONFIG_TYPES.includes(config.mediaType))
+    throw unsupported(`artifacts of type ${JSON.stringify(artifactType ?? config.mediaType)}`);
   if (layers.length > MAX_LAYERS) throw unsupported(`images of more than ${MAX_LAYERS} layers`);
   return { kind: "manifest", config, layers: layers.map(layerOf) };
 }
 
 function layerOf({ mediaType, digest, size }: z.infer<typeof DESCRIPTOR>): LayerBlob {
   const compression = COMPRESSION.get(mediaType);
-  if (!compression) throw unsupported(`layers of type ${JSON.stringify(mediaType)}`);
+  if (!compression) throw unreadableLayer(mediaType);
   return { digest, size, compression };
+}
+
+function unreadableLayer(mediaType: string): MayflyError {
+  const why = UNREADABLE_LAYERS.find(([pattern]) => pattern.test(mediaType))?.[1] ?? "";
+  return new MayflyError("image_unsupported", `a layer of type ${JSON.stringify(mediaType)} is not supported${why}`);
 }
 
 function requireType(mediaType: string | undefined, allowed: readonly string[]): void {

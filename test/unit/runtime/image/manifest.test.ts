@@ -22,6 +22,17 @@ test("a manifest without a media type of its own is known by its shape", () => {
   });
 });
 
+test.each([
+  [`${OCI}.layer.v1.tar`, "none"],
+  [`${OCI}.layer.v1.tar+gzip`, "gzip"],
+  [`${OCI}.layer.v1.tar+zstd`, "zstd"],
+  ["application/vnd.docker.image.rootfs.diff.tar", "none"],
+  ["application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip"],
+  ["application/vnd.docker.image.rootfs.diff.tar.zstd", "zstd"],
+])("a layer of type %s is read as a tar with compression %j", (mediaType, compression) => {
+  expect(parse({ ...MANIFEST, layers: [descriptor(mediaType)] })).toMatchObject({ layers: [{ compression }] });
+});
+
 test("entries of an index that are no images are left out", () => {
   const image = {
     ...descriptor(`${OCI}.manifest.v1+json`),
@@ -75,12 +86,47 @@ test.each([
     "image_unsupported",
     "helm",
   ],
-  ["of zstd layers", { ...MANIFEST, layers: [descriptor(`${OCI}.layer.v1.tar+zstd`)] }, "image_unsupported", "zstd"],
+  [
+    "an artifact without a config",
+    { ...MANIFEST, config: descriptor("application/vnd.oci.empty.v1+json"), artifactType: "application/vnd.x.sbom" },
+    "image_unsupported",
+    "application/vnd.x.sbom",
+  ],
+  [
+    "an artifact in a manifest of its own type",
+    { mediaType: "application/vnd.oci.artifact.manifest.v1+json", blobs: [] },
+    "image_unsupported",
+    "artifact.manifest",
+  ],
+  [
+    "a WASM module",
+    { ...MANIFEST, config: descriptor("application/vnd.wasm.config.v0+json") },
+    "image_unsupported",
+    '"application/vnd.wasm.config.v0+json"',
+  ],
+  [
+    "a signature of cosign",
+    { ...MANIFEST, layers: [descriptor("application/vnd.dev.cosign.simplesigning.v1+json")] },
+    "image_unsupported",
+    '"application/vnd.dev.cosign.simplesigning.v1+json"',
+  ],
+  [
+    "of encrypted layers",
+    { ...MANIFEST, layers: [descriptor(`${OCI}.layer.v1.tar+gzip+encrypted`)] },
+    "image_unsupported",
+    'gzip+encrypted" is not supported: it is encrypted',
+  ],
+  [
+    "of layers that may not be distributed",
+    { ...MANIFEST, layers: [descriptor(`${OCI}.layer.nondistributable.v1.tar+zstd`)] },
+    "image_unsupported",
+    "not distributed with the image",
+  ],
   [
     "of foreign layers",
     { ...MANIFEST, layers: [descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")] },
     "image_unsupported",
-    "foreign",
+    'foreign.diff.tar.gzip" is not supported: it is not distributed with the image',
   ],
   [
     "of a layer type that an object inherits",
