@@ -19,7 +19,8 @@
 // What is on disk afterwards: owners shifted by uid-base, OCI whiteouts in the form overlayfs reads (a character device
 // 0:0, `trusted.overlay.opaque`), no device nodes (the runtime provides /dev). The directory depends on no other layer.
 //
-// stdout, on success: {"entries":N,"bytes":N,"devicesSkipped":N,"xattrsSkipped":N}
+// stdout, on success: {"entries":N,"bytes":N,"devicesSkipped":N,"xattrsSkipped":N,"opaqueRoot":BOOLEAN}
+//   opaqueRoot: of the layers below, nothing is to be seen; overlayfs has no mark for that, so whoever stacks them leaves them out
 // stderr, otherwise: one line that says what is wrong.
 // Exit status: 0 done and flushed · 1 the host could not · 2 wrong usage · 3 the layer is invalid or over a limit.
 // After any other status than 0, DIR holds rubbish and is the caller's to remove. When the caller dies, so does the
@@ -28,6 +29,7 @@
 // What it does not do: decompress, verify digests, rename. The caller does, and keeps DIR only if everything holds.
 
 #include "confine.h"
+#include "content.h"
 #include "die.h"
 #include "attributes.h"
 #include "entries.h"
@@ -71,8 +73,8 @@ static _Noreturn void be_child(int socket) {
   wait_for_go(socket);
   confine(socket);
   unpack_stream();
-  dprintf(STDOUT_FILENO, "{\"entries\":%lu,\"bytes\":%lu,\"devicesSkipped\":%lu,\"xattrsSkipped\":%lu}\n",
-          counts.entries, counts.bytes, counts.devices_skipped, xattrs_skipped);
+  dprintf(STDOUT_FILENO, "{\"entries\":%lu,\"bytes\":%lu,\"devicesSkipped\":%lu,\"xattrsSkipped\":%lu,\"opaqueRoot\":%s}\n",
+          counts.entries, content_bytes, counts.devices_skipped, xattrs_skipped, is_root_opaque ? "true" : "false");
   _exit(DONE);
 }
 
