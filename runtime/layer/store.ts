@@ -11,6 +11,7 @@ import type { Log } from "../../core/log.ts";
 import { type Digest, hexOf } from "../content/digest.ts";
 import { renameDurably, UNFINISHED, unfinishedName } from "../content/durable.ts";
 import { runProgram } from "../host/command.ts";
+import { markOpaqueRoot } from "./opaque-root.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { type UnpackerOptions, unpack } from "./unpacker.ts";
 import { type LayerDescriptor, verifiedTar } from "./verify.ts";
@@ -101,6 +102,7 @@ async function unpackInto(
   await mkdir(unfinished, { recursive: true });
   try {
     const report = await unpack(verifiedTar(blob, layer), unfinished, { ...unpacker, signal });
+    if (report.opaqueRoot) await markOpaqueRoot(place); // Before the layer is there for others to find.
     await renameUnlessThere(unfinished, place);
     log.info("layer.unpacked", { ...layer, ...report, durationMs: Math.round(monotonicMs() - startedMs) });
   } catch (error) {

@@ -32,6 +32,8 @@ export interface UnpackReport {
   readonly bytes: number;
   readonly devicesSkipped: number;
   readonly xattrsSkipped: number;
+  /** Nothing of the layers below is to be seen, and the directory cannot say so itself. */
+  readonly opaqueRoot: boolean;
 }
 
 const REPORT = z.object({
@@ -39,6 +41,7 @@ const REPORT = z.object({
   bytes: z.number(),
   devicesSkipped: z.number(),
   xattrsSkipped: z.number(),
+  opaqueRoot: z.boolean(),
 });
 
 /** The report is one short line; more is not from our program. */
