@@ -31,7 +31,7 @@ static bool may_still_come(const struct stat *target) { return S_ISSOCK(target->
 static char *real_path(int parent, const char *name, const char *path) {
   char directory[PATH_MAX], *real;
   if (fchdir(parent) < 0 || !getcwd(directory, sizeof directory) || chdir("/") < 0) entry_failed("link", path);
-  if (asprintf(&real, "%s/%s", directory, name) < 0) die(LAYER_REFUSED, "no memory for the hard link %s", path);
+  if (asprintf(&real, "%s/%s", directory[1] ? directory : "", name) < 0) die(LAYER_REFUSED, "no memory for the hard link %s", path);
   return real;
 }
 
@@ -72,7 +72,7 @@ static bool try_link(size_t number) {
   if (is_replaced(number)) return true;
   if (lstat(link->target, &found) < 0 || S_ISSOCK(found.st_mode)) return false;
   if (unlink(link->path) < 0 || linkat(AT_FDCWD, link->target, AT_FDCWD, link->path, 0) < 0)
-    entry_failed("link", link->path);
+    entry_failed("link", link->path + 1);
   return true;
 }
 

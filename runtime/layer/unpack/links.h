@@ -3,8 +3,9 @@
 #pragma once
 #include <archive_entry.h>
 
-// More than any tool leaves open: tar programs write the file first and its links after it.
-#define MAX_WAITING_LINKS 4096u
+// More than any tool leaves open: tar programs write the file first and its links after it. Links that wait for links in the worst order
+// are tried as often as half the square of this.
+#define MAX_WAITING_LINKS 1024u
 
 // The target is a path from the layer's root. It must be in this layer: hard links do not reach across layers.
 void unpack_hard_link(int parent, const char *name, struct archive_entry *entry, const char *path);
