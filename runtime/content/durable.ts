@@ -28,7 +28,12 @@ export async function writeDurably(path: string, bytes: Uint8Array | string): Pr
 /** A rename that has reached the disk when it resolves: the entry lives in the directory, so the directory is flushed. */
 export async function renameDurably(from: string, to: string): Promise<void> {
   await rename(from, to);
-  const directory = await open(dirname(to), "r");
+  await flushDirectory(dirname(to));
+}
+
+/** The entries of the directory, not what they name. */
+export async function flushDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
   try {
     await directory.sync();
   } finally {

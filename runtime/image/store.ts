@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { Stopwatch } from "../../core/clock.ts";
 import { type Log, SILENT } from "../../core/log.ts";
 import { createContentStore } from "../content/store.ts";
+import { visibleLayers } from "../layer/opaque-root.ts";
 import { SingleFlight } from "../layer/single-flight.ts";
 import { createLayerStore, type LayerStore } from "../layer/store.ts";
 import type { UnpackLimits } from "../layer/unpacker.ts";
@@ -72,7 +73,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
     watch.enter("resolve");
     const resolved = await resolveImage(reference, sources, signal);
     watch.enter("layers");
-    const directories = await ensureLayers(resolved, layers, { sources, reference, signal });
+    const directories = await visibleLayers(await ensureLayers(resolved, layers, { sources, reference, signal }));
     watch.stop();
     const name = formatReference(reference);
     if (!reference.digest) await tags.write(name, resolved.digest);

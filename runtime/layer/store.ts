@@ -14,6 +14,7 @@ import { renameDurably, UNFINISHED, unfinishedName } from "../content/durable.ts
 import { runProgram } from "../host/command.ts";
 import type { LayerDescriptor } from "./descriptor.ts";
 import { FactsStore, factsOf } from "./facts.ts";
+import { markOpaqueRoot } from "./opaque-root.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { type UnpackerOptions, unpack } from "./unpacker.ts";
 
@@ -174,6 +175,7 @@ async function unpackInto(
   try {
     const report = await unpack(blob, unfinished, { ...unpacker, layer, keep: kept?.path, signal, onBytes });
     await kept?.commit();
+    if (report.opaqueRoot) await markOpaqueRoot(place); // Before the layer is there for others to find.
     await facts.write(layer.diffId, factsOf(report));
     await renameUnlessThere(unfinished, place);
     log.info("layer.unpacked", { ...layer, ...report, durationMs: Math.round(monotonicMs() - startedMs) });
