@@ -25,6 +25,9 @@ libc6-dev:/usr/include/stdio.h
 make:/usr/bin/make
 libarchive-dev:/usr/include/archive.h
 libseccomp-dev:/usr/include/seccomp.h
+libisal-dev:/usr/include/isa-l/igzip_lib.h
+libzstd-dev:/usr/include/zstd.h
+libssl-dev:/usr/include/openssl/evp.h
 "
 test_packages="
 clang:/usr/bin/clang

@@ -53,7 +53,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
   const tags = createTagStore(join(stateDir, "refs"));
   const unpacker = { program: unpackProgram, uidBase, ...(unpackLimits ? { limits: unpackLimits } : {}) };
   const layersDir = join(stateDir, "layers", String(uidBase));
-  const layers = createLayerStore(layersDir, unpacker, log);
+  const layers = createLayerStore({ directory: layersDir, unpacker, log });
   const sources: Sources = { client: createRegistryClient(options.registries), content, tags, platform };
   const flights = new SingleFlight<Image>();
   const ready = new Map<string, Image>();

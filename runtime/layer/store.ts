@@ -1,19 +1,21 @@
 // Unpacked layers on disk, each under its DiffID: sha256/<hex>, a directory that overlayfs can take as a lower one.
 //
-// A layer's life: absent → unpacked into an unfinished directory next to its place → flushed and checked → renamed → whole.
-// There is no other state: a crash leaves an unfinished directory, which `removeLeftovers` takes away at the next start.
+// A layer's life: absent → unpacked into an unfinished directory next to its place → flushed and checked → renamed → whole
+// → renamed to an unfinished name → removed. There is no other state: a crash leaves an unfinished directory, which
+// `removeLeftovers` takes away at the next start.
 
 import { chown, mkdir, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { monotonicMs } from "../../core/clock.ts";
 import { isErrno, isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
-import { type Digest, hexOf } from "../content/digest.ts";
+import { type Digest, hexOf, isDigest } from "../content/digest.ts";
 import { renameDurably, UNFINISHED, unfinishedName } from "../content/durable.ts";
 import { runProgram } from "../host/command.ts";
+import type { LayerDescriptor } from "./descriptor.ts";
+import { FactsStore, factsOf } from "./facts.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { type UnpackerOptions, unpack } from "./unpacker.ts";
-import { type LayerDescriptor, verifiedTar } from "./verify.ts";
 
 /** Of one layer for one image, when the connection is lost in the middle. The longer a blob, the likelier; two are mostly enough. */
 const MAX_DOWNLOADS = 2;
@@ -21,22 +23,62 @@ const MAX_DOWNLOADS = 2;
 /** Opens the layer's blob where this caller's image has it. */
 export type OpenBlob = (signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
 
+/** Where a blob is written to while it streams past, and how it is kept or thrown away then. */
+export interface BlobKeeper {
+  reserve(digest: Digest): Promise<ReservedBlob | undefined>;
+}
+export interface ReservedBlob {
+  /** Of a file that is not there yet. */
+  readonly path: string;
+  /** To be called when the file has the digest and is flushed. */
+  commit(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+export interface EnsureLayerOptions {
+  /** Names where the blob comes from: downloads are shared among those who say the same. */
+  readonly source: string;
+  readonly signal: AbortSignal;
+  /** How many bytes of the blob have come so far. It begins anew when a connection was lost. */
+  readonly onBytes?: ((bytes: number) => void) | undefined;
+}
+
+export interface KeptLayer {
+  readonly diffId: Digest;
+  readonly diskBytes: number;
+}
+
 export interface LayerStore {
   /**
    * The layer's directory, fetched and unpacked if it is missing. Concurrent callers share one download; one that fails is
    * tried again from the joined callers' own sources, so that a bad registry harms only those who asked it.
    * When it rejects, nothing half-made is left. Errors: `image_corrupt`, `host_unavailable`, and those of `open`.
    */
-  ensure(layer: LayerDescriptor, open: OpenBlob, options: { source: string; signal: AbortSignal }): Promise<string>;
+  ensure(layer: LayerDescriptor, open: OpenBlob, options: EnsureLayerOptions): Promise<string>;
+  /** Its directory, if it is here. */
+  find(diffId: Digest): Promise<string | undefined>;
+  /** All that are here. */
+  list(): Promise<KeptLayer[]>;
+  /** Nobody may use it any more, or ask for it meanwhile. Idempotent. */
+  remove(diffId: Digest): Promise<void>;
   /** The directory of an image without layers: empty, and owned by the containers' root. */
   empty(): Promise<string>;
   /** To be called while nothing is unpacked. */
   removeLeftovers(): Promise<void>;
 }
 
-export function createLayerStore(directory: string, unpacker: UnpackerOptions, log: Log): LayerStore {
-  const flights = new SingleFlight<string>();
-  const placeOf = (diffId: Digest) => join(directory, "sha256", hexOf(diffId));
+export interface LayerStoreOptions {
+  readonly directory: string;
+  readonly unpacker: UnpackerOptions;
+  readonly blobs?: BlobKeeper | undefined;
+  readonly log: Log;
+}
+
+export function createLayerStore({ directory, unpacker, blobs, log }: LayerStoreOptions): LayerStore {
+  const flights = new SingleFlight<string, number>();
+  const folder = join(directory, "sha256");
+  const facts = new FactsStore(join(directory, "facts"));
+  const placeOf = (diffId: Digest) => join(folder, hexOf(diffId));
 
   async function find(diffId: Digest): Promise<string | undefined> {
     return (await isDirectory(placeOf(diffId))) ? placeOf(diffId) : undefined;
@@ -45,16 +87,16 @@ export function createLayerStore(directory: string, unpacker: UnpackerOptions, l
   async function ensure(
     layer: LayerDescriptor,
     open: OpenBlob,
-    { source, signal }: { source: string; signal: AbortSignal },
+    { source, signal, onBytes }: EnsureLayerOptions,
   ): Promise<string> {
     // Downloads are shared within a registry: one that is slow holds up nobody who asks another for the same layer.
     const flight = `${source} ${layer.diffId} ${layer.digest} ${layer.size}`;
     for (;;) {
       const found = await find(layer.diffId);
       if (found) return found;
-      const work = (flightSignal: AbortSignal) =>
-        build(placeOf(layer.diffId), layer, { open, unpacker, log, signal: flightSignal });
-      const { led, result } = flights.join(flight, signal, work);
+      const work = (flightSignal: AbortSignal, tell: (bytes: number) => void) =>
+        build(placeOf(layer.diffId), layer, { open, unpacker, blobs, facts, log, signal: flightSignal, tell });
+      const { led, result } = flights.join(flight, signal, work, onBytes);
       const shared = await result.catch((error: unknown) => {
         if (led || signal.aborted) throw error;
       });
@@ -64,24 +106,47 @@ export function createLayerStore(directory: string, unpacker: UnpackerOptions, l
 
   return {
     ensure,
+    find,
+    async list() {
+      const kept = (await namesIn(folder)).map((name) => `sha256:${name}`).filter(isDigest);
+      return Promise.all(
+        kept.map(async (diffId) => ({
+          diffId,
+          diskBytes: (await facts.read(diffId))?.diskBytes ?? (await diskUse(placeOf(diffId))),
+        })),
+      );
+    },
+    async remove(diffId) {
+      const going = unfinishedName(placeOf(diffId));
+      if (!(await find(diffId))) return;
+      await renameDurably(placeOf(diffId), going);
+      await facts.remove(diffId);
+      await removeTree(going);
+    },
     empty: () => makeEmpty(join(directory, "empty"), unpacker.uidBase),
-    removeLeftovers: () => removeUnfinished(join(directory, "sha256")),
+    async removeLeftovers() {
+      await removeUnfinished(folder);
+      await facts.removeLeftovers(async (diffId) => (await find(diffId)) !== undefined);
+    },
   };
 }
 
 interface Build {
   readonly open: OpenBlob;
   readonly unpacker: UnpackerOptions;
+  readonly blobs: BlobKeeper | undefined;
+  readonly facts: FactsStore;
   readonly log: Log;
   readonly signal: AbortSignal;
+  readonly tell: (bytes: number) => void;
 }
 
 /** A failed `open` has had its own attempts; what is tried again here is a connection that was lost on the way. */
-async function build(place: string, layer: LayerDescriptor, { open, ...rest }: Build): Promise<string> {
+async function build(place: string, layer: LayerDescriptor, building: Build): Promise<string> {
   for (let download = 1; ; download++) {
-    const blob = await open(rest.signal);
+    const blob = await building.open(building.signal);
     try {
-      return await unpackInto(place, blob, { layer, ...rest });
+      return await unpackInto(place, blob, layer, building);
     } catch (error) {
       const isLost = isMayflyError(error) && error.reason === "registry_unavailable";
       if (!isLost || download === MAX_DOWNLOADS) throw error;
@@ -93,18 +158,27 @@ async function build(place: string, layer: LayerDescriptor, { open, ...rest }: B
 async function unpackInto(
   place: string,
   blob: AsyncIterable<Uint8Array>,
-  { layer, unpacker, log, signal }: Omit<Build, "open"> & { layer: LayerDescriptor },
+  layer: LayerDescriptor,
+  { unpacker, blobs, facts, log, signal, tell }: Build,
 ): Promise<string> {
   const startedMs = monotonicMs();
   const unfinished = unfinishedName(place);
   await mkdir(dirname(dirname(place)), { recursive: true, mode: 0o700 });
   await mkdir(unfinished, { recursive: true });
+  const kept = await blobs?.reserve(layer.digest);
+  let bytes = 0;
+  const onBytes = (count: number) => {
+    bytes += count;
+    tell(bytes);
+  };
   try {
-    const report = await unpack(verifiedTar(blob, layer), unfinished, { ...unpacker, signal });
+    const report = await unpack(blob, unfinished, { ...unpacker, layer, keep: kept?.path, signal, onBytes });
+    await kept?.commit();
+    await facts.write(layer.diffId, factsOf(report));
     await renameUnlessThere(unfinished, place);
     log.info("layer.unpacked", { ...layer, ...report, durationMs: Math.round(monotonicMs() - startedMs) });
   } catch (error) {
-    await removeTree(unfinished);
+    await Promise.all([removeTree(unfinished), kept?.discard()]);
     throw error;
   }
   return place;
@@ -128,14 +202,22 @@ async function makeEmpty(path: string, uidBase: number): Promise<string> {
 }
 
 async function removeUnfinished(directory: string): Promise<void> {
-  const names = (await isDirectory(directory)) ? await readdir(directory) : [];
-  for (const name of names.filter((candidate) => candidate.startsWith(UNFINISHED)))
+  for (const name of (await namesIn(directory)).filter((candidate) => candidate.startsWith(UNFINISHED)))
     await removeTree(join(directory, name));
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  return (await isDirectory(directory)) ? readdir(directory) : [];
 }
 
 /** By `rm`, because a hostile tree can be deeper than any path that Node could name. */
 async function removeTree(path: string): Promise<void> {
   await runProgram(["rm", "-rf", "--one-file-system", "--", path]);
+}
+
+/** Of a layer whose facts are lost. */
+async function diskUse(path: string): Promise<number> {
+  return Number.parseInt(await runProgram(["du", "-s", "--block-size=1", "--one-file-system", "--", path]), 10);
 }
 
 async function isDirectory(path: string): Promise<boolean> {

@@ -1,10 +1,13 @@
-// Runs mayfly-unpack for one layer: a stream of tar in, a directory out. The program confines itself (see unpack/main.c).
+// Runs mayfly-unpack for one layer: a blob in, a directory out. The program decompresses, confines itself and hashes what passes
+// (see unpack/main.c); here it is compared with what the layer must be.
 
-import type { Readable, Writable } from "node:stream";
+import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
+import type { Digest } from "../content/digest.ts";
 import { type Finished, finished, programFailed, startProcess } from "../host/command.ts";
+import type { LayerDescriptor } from "./descriptor.ts";
 
 type ChildProcess = ReturnType<typeof startProcess>;
 
@@ -26,54 +29,98 @@ export interface UnpackerOptions {
   readonly limits?: UnpackLimits;
 }
 
+export interface Unpacking extends UnpackerOptions {
+  readonly layer: LayerDescriptor;
+  /** A file to be made, that gets the blob as it comes. */
+  readonly keep?: string | undefined;
+  readonly signal: AbortSignal;
+  /** Told how many bytes of the blob have come since it was last told. */
+  readonly onBytes?: ((count: number) => void) | undefined;
+}
+
 /** What the program counted. */
 export interface UnpackReport {
   readonly entries: number;
+  /** Of the files' content; holes do not count. */
   readonly bytes: number;
   readonly devicesSkipped: number;
   readonly xattrsSkipped: number;
 }
 
 const REPORT = z.object({
+  blob: z.string(),
+  blobBytes: z.number(),
+  tar: z.string(),
   entries: z.number(),
   bytes: z.number(),
   devicesSkipped: z.number(),
   xattrsSkipped: z.number(),
 });
+type Report = z.infer<typeof REPORT>;
 
 /** The report is one short line; more is not from our program. */
 const MAX_REPORT_BYTES = 1024;
 
-/** From the head of unpack/main.c. */
+/** From unpack/die.h. */
 const EXIT_LAYER_REFUSED = 3;
+const EXIT_BLOB_TOO_LONG = 5;
 
 /**
- * Unpacks a tar stream into the existing, empty `directory`. When it resolves, everything is on disk, flushed.
- * When it rejects, the program has ended and the directory holds rubbish, which is the caller's to remove.
- * Errors: `image_corrupt` with the program's words; `host_unavailable`; the stream's own; the signal's reason.
+ * Unpacks a layer's blob into the existing, empty `directory`. When it resolves, the blob's size and digest and the DiffID were
+ * right, and everything is on disk, flushed, `keep` included.
+ * When it rejects, the program has ended, and directory and `keep` hold rubbish, which is the caller's to remove.
+ * Errors: `image_corrupt` with the program's words; `host_unavailable`; the blob's own; the signal's reason.
  */
 export async function unpack(
-  tar: Readable,
+  blob: AsyncIterable<Uint8Array>,
   directory: string,
-  { program, uidBase, limits = UNPACK_LIMITS, signal }: UnpackerOptions & { signal: AbortSignal },
+  unpacking: Unpacking,
 ): Promise<UnpackReport> {
-  const counts = ["--max-entries", String(limits.entries), "--max-bytes", String(limits.bytes)];
-  const argv = [program, directory, "--uid-base", String(uidBase), ...counts] as const;
-  const child = startProcess([...argv], { stdio: ["pipe", "pipe", "pipe"] });
-  const report = collectReport(child);
-  const [feeding, ending] = await Promise.allSettled([feed(tar, child, signal), finished(child)]);
+  const { program, layer, signal, onBytes } = unpacking;
+  const argv = argumentsOf(directory, unpacking);
+  const child = startProcess(argv, { stdio: ["pipe", "pipe", "pipe"] });
+  const said = collectReport(child);
+  const bytes = onBytes ? counted(blob, onBytes) : blob;
+  const [feeding, ending] = await Promise.allSettled([feed(bytes, child, signal), finished(child)]);
   signal.throwIfAborted();
   if (ending.status === "rejected") throw notStarted(program, ending.reason);
   if (feeding.status === "rejected" && isMayflyError(feeding.reason)) throw feeding.reason;
-  if (ending.value.exitCode !== 0) throw failureOf([...argv], ending.value);
+  if (ending.value.exitCode === EXIT_BLOB_TOO_LONG) throw wrongSize(layer);
+  const report = REPORT.safeParse(parse(said())).data;
+  if (report) checkBlob(layer, report);
+  if (ending.value.exitCode !== 0 || !report) throw failureOf(argv, ending.value);
   if (feeding.status === "rejected") throw feeding.reason;
-  return REPORT.parse(JSON.parse(report()));
+  checkTar(layer, report);
+  const { entries, bytes: content, devicesSkipped, xattrsSkipped } = report;
+  return { entries, bytes: content, devicesSkipped, xattrsSkipped };
 }
 
-/** A stream that fails must not look like one that ends: the program is killed before it can believe in what it has. */
-async function feed(tar: Readable, child: ChildProcess, signal: AbortSignal): Promise<void> {
+function argumentsOf(
+  directory: string,
+  { program, uidBase, limits = UNPACK_LIMITS, layer, keep }: Unpacking,
+): [string, ...string[]] {
+  const given = {
+    "--uid-base": uidBase,
+    "--compression": layer.compression,
+    "--max-blob-bytes": layer.size,
+    "--max-entries": limits.entries,
+    "--max-bytes": limits.bytes,
+    ...(keep === undefined ? {} : { "--keep": keep }),
+  };
+  return [program, directory, ...Object.entries(given).flatMap(([name, value]) => [name, String(value)])];
+}
+
+async function* counted(blob: AsyncIterable<Uint8Array>, tell: (count: number) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of blob) {
+    tell(chunk.byteLength);
+    yield chunk;
+  }
+}
+
+/** A blob that fails must not look like one that ends: the program is killed before it can believe in what it has. */
+async function feed(blob: AsyncIterable<Uint8Array>, child: ChildProcess, signal: AbortSignal): Promise<void> {
   try {
-    await pipeline(tar, child.stdin as Writable, { signal });
+    await pipeline(blob, child.stdin as Writable, { signal });
   } catch (error) {
     if (!isBrokenPipe(error)) child.kill("SIGKILL");
     throw error;
@@ -93,9 +140,40 @@ function collectReport(child: ChildProcess): () => string {
   return () => text;
 }
 
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // It ended before it could report, and its exit status says how.
+  }
+}
+
+/** Of a blob that is not what it must be, nothing else that is found wrong matters. */
+function checkBlob(layer: LayerDescriptor, { blob, blobBytes }: Report): void {
+  if (blobBytes !== layer.size) throw wrongSize(layer);
+  checkDigest("layer", layer.digest, blob);
+}
+
+function checkTar({ diffId }: LayerDescriptor, { tar }: Report): void {
+  checkDigest("uncompressed layer", diffId, tar);
+}
+
+function checkDigest(what: string, expected: Digest, hex: string): void {
+  const actual = `sha256:${hex}`;
+  if (actual === expected) return;
+  throw new MayflyError("image_corrupt", `${what} has digest ${actual}, not ${expected}`, {
+    details: { expected, actual },
+  });
+}
+
+function wrongSize({ digest, size }: LayerDescriptor): MayflyError {
+  return new MayflyError("image_corrupt", `layer ${digest} does not have ${size} bytes`, { details: { digest, size } });
+}
+
+/** Of several lines the first is the cause. */
 function failureOf(argv: readonly [string, ...string[]], end: Finished): MayflyError {
   if (end.exitCode !== EXIT_LAYER_REFUSED) return programFailed(argv, end);
-  return new MayflyError("image_corrupt", `not a valid layer: ${end.stderrTail.trim()}`);
+  return new MayflyError("image_corrupt", `not a valid layer: ${end.stderrTail.split("\n", 1)[0]}`);
 }
 
 function notStarted(program: string, cause: unknown): MayflyError {

@@ -62,3 +62,14 @@ void confine(int socket) {
   drop_capabilities();
   umask(0);
 }
+
+void become_nobody(uint32_t user, uint64_t memory) {
+  if (setgroups(0, NULL) < 0 || setresgid(user, user, user) < 0 || setresuid(user, user, user) < 0)
+    host_failed("becoming nobody");
+  // Only now, as above. A parent that died before leaves an end of input, which ends this process too.
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) host_failed("tying this process to its parent");
+  limit(RLIMIT_AS, memory);
+  limit(RLIMIT_NOFILE, 3);
+  limit(RLIMIT_CORE, 0);
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) host_failed("forbidding new privileges");
+}

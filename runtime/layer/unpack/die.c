@@ -14,11 +14,13 @@ _Noreturn void die(int status, const char *format, ...) {
   char line[PATH_MAX + 512];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(line, sizeof line, format, arguments);
+  vsnprintf(line, sizeof line - 1, format, arguments);
   va_end(arguments);
-  for (char *c = line; *c; c++)
-    if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
-  dprintf(STDERR_FILENO, "%s\n", line);
+  size_t length = 0;
+  for (; line[length]; length++)
+    if ((unsigned char)line[length] < ' ' || line[length] == 0x7f) line[length] = '?';
+  line[length++] = '\n';
+  if (write(STDERR_FILENO, line, length) < 0) {} // Nobody is left to be told.
   _exit(status);
 }
 

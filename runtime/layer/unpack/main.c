@@ -1,11 +1,15 @@
-// mayfly-unpack: unpacks one layer of an image, a tar stream on stdin, into an empty directory.
+// mayfly-unpack: unpacks one layer of an image, a blob on stdin, into an empty directory.
 //
-//   mayfly-unpack DIR --uid-base N [--max-entries N] [--max-bytes N] [--max-path N] [--max-depth N]
+//   mayfly-unpack DIR --uid-base N [--compression none|gzip|zstd] [--keep FILE] [--max-blob-bytes N]
+//                 [--max-entries N] [--max-bytes N] [--max-path N] [--max-depth N]
 //
-// The one idea: the bytes are foreign, so whatever parses them has no power. The process that reads the tar is root of
-// a user namespace in which DIR is all there is; what it cannot do from in there, its parent does, after looking.
+// The one idea: the bytes are foreign, so whatever parses them has no power, and what has power only counts and hashes them.
 //
-//   parent: root of the host                        child: root of DIR and of nothing else
+//   stdin ──▶ parent: SHA-256 ──▶ decompressor ──▶ parent: SHA-256 ──▶ child: tar to files
+//                  └──▶ FILE       may read, write                      root of DIR, and of
+//                                  and compute                          nothing else
+//
+//   parent: root of the host                        child
 //   opens DIR, gives it to uid-base
 //   clone ────────────────────────────────────────▶ waits
 //   writes uid_map and gid_map
@@ -18,38 +22,32 @@
 //
 // What is on disk afterwards: owners shifted by uid-base, OCI whiteouts in the form overlayfs reads (a character device
 // 0:0, `trusted.overlay.opaque`), no device nodes (the runtime provides /dev). The directory depends on no other layer.
+// FILE, if one was asked for, has the bytes of stdin.
 //
-// stdout, on success: {"entries":N,"bytes":N,"devicesSkipped":N,"xattrsSkipped":N}
-// stderr, otherwise: one line that says what is wrong.
-// Exit status: 0 done and flushed · 1 the host could not · 2 wrong usage · 3 the layer is invalid or over a limit.
-// After any other status than 0, DIR holds rubbish and is the caller's to remove. When the caller dies, so does the
-// parent, and when the parent dies, so does the child: nobody goes on writing into DIR.
-//
-// What it does not do: decompress, verify digests, rename. The caller does, and keeps DIR only if everything holds.
+// stdout, unless the host failed: {"blob":HEX,"blobBytes":N,"tar":HEX,"tarBytes":N,"entries":N,…}, with the SHA-256 of what came in and of
+//   what was in it. The caller compares; after a refusal they tell whether the layer is bad or was spoilt on its way.
+// stderr, otherwise: a line that says what is wrong; of several, the first.
+// Exit status: 0 done and flushed · 1 the host could not · 2 wrong usage · 3 the layer is invalid or over a limit ·
+// 5 the blob is longer than it may be.
+// After any other status than 0, DIR and FILE hold rubbish and are the caller's to remove. When the caller dies, so does the
+// parent, and when the parent dies, so do the others: nobody goes on writing into DIR.
 
-#include "confine.h"
 #include "die.h"
-#include "attributes.h"
-#include "entries.h"
 #include "options.h"
-#include "place.h"
-#include "request.h"
-#include "stream.h"
+#include "pipeline.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 // A tar of a million entries is larger than any image in use; a bomb of empty files is larger still.
@@ -60,40 +58,13 @@
 #define DEFAULT_MAX_DEPTH 512u
 
 struct unpack_options options = {
+    .compression = COMPRESSION_NONE,
+    .max_blob_bytes = INT64_MAX,
     .max_entries = DEFAULT_MAX_ENTRIES,
     .max_bytes = DEFAULT_MAX_BYTES,
     .max_path = DEFAULT_MAX_PATH,
     .max_depth = DEFAULT_MAX_DEPTH,
 };
-
-static _Noreturn void be_child(int socket) {
-  parent_socket = socket;
-  wait_for_go(socket);
-  confine(socket);
-  unpack_stream();
-  dprintf(STDOUT_FILENO, "{\"entries\":%lu,\"bytes\":%lu,\"devicesSkipped\":%lu,\"xattrsSkipped\":%lu}\n",
-          counts.entries, counts.bytes, counts.devices_skipped, xattrs_skipped);
-  _exit(DONE);
-}
-
-static void write_id_map(pid_t child, const char *name) {
-  char path[64], map[64];
-  snprintf(path, sizeof path, "/proc/%d/%s", child, name);
-  int size = snprintf(map, sizeof map, "0 %lu %u\n", options.uid_base, ID_COUNT);
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0 || write(fd, map, (size_t)size) != size) host_failed("mapping the owners");
-  close(fd);
-}
-
-// A crash of the parser is the layer's doing; a kill came from the host (out of memory, or an operator).
-static int exit_status_of(pid_t child) {
-  int status;
-  while (waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) host_failed("waiting for the unpacking process");
-  if (WIFEXITED(status)) return WEXITSTATUS(status);
-  int killer = WTERMSIG(status);
-  die(killer == SIGKILL ? HOST_FAILED : LAYER_REFUSED, "the unpacking process was killed by signal %d", killer);
-}
 
 static int prepare_directory(void) {
   int fd = open(options.directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -103,23 +74,11 @@ static int prepare_directory(void) {
   return fd;
 }
 
-// Of the parent's descriptors the child keeps the standard three and its end of the socket.
-static void keep_only(int socket) {
-  if (dup2(socket, 3) < 0 || close_range(4, ~0u, 0) < 0) host_failed("closing descriptors");
-}
-
-static pid_t clone_child(int sockets[2]) {
-  const unsigned long namespaces =
-      CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWCGROUP;
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) host_failed("making a socket pair");
-  pid_t child = (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, NULL);
-  if (child < 0) host_failed("making namespaces");
-  if (child == 0) {
-    keep_only(sockets[1]);
-    be_child(3);
-  }
-  close(sockets[1]);
-  return child;
+static int open_copy(void) {
+  if (!options.keep) return -1;
+  int fd = open(options.keep, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0) host_failed("making the file for the blob");
+  return fd;
 }
 
 static uint64_t number(const char *text, uint64_t least, uint64_t most) {
@@ -131,15 +90,27 @@ static uint64_t number(const char *text, uint64_t least, uint64_t most) {
   return value;
 }
 
+static enum compression compression(const char *name) {
+  static const char *const names[] = {"none", "gzip", "zstd"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(name, names[i]) == 0) return (enum compression)i;
+  die(WRONG_USAGE, "%s is not a compression: none, gzip, zstd", name);
+}
+
 static void read_options(int argc, char **argv) {
   static const struct option known[] = {
-      {"uid-base", required_argument, NULL, 'u'},  {"max-entries", required_argument, NULL, 'e'},
+      {"uid-base", required_argument, NULL, 'u'},  {"compression", required_argument, NULL, 'c'},
+      {"keep", required_argument, NULL, 'k'},      {"max-blob-bytes", required_argument, NULL, 's'},
+      {"max-entries", required_argument, NULL, 'e'},
       {"max-bytes", required_argument, NULL, 'b'}, {"max-path", required_argument, NULL, 'p'},
       {"max-depth", required_argument, NULL, 'd'}, {0}};
   for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
     switch (option) {
       // Below the size of a range, the container's users would be users of the host.
       case 'u': options.uid_base = number(optarg, ID_COUNT, UINT32_MAX - ID_COUNT - 1); break;
+      case 'c': options.compression = compression(optarg); break;
+      case 'k': options.keep = optarg; break;
+      case 's': options.max_blob_bytes = number(optarg, 0, INT64_MAX); break;
       case 'e': options.max_entries = number(optarg, 1, INT64_MAX); break;
       case 'b': options.max_bytes = number(optarg, 1, INT64_MAX); break;
       case 'p': options.max_path = number(optarg, 1, PATH_MAX - 2); break;
@@ -155,14 +126,10 @@ static void read_options(int argc, char **argv) {
 int main(int argc, char **argv) {
   read_options(argc, argv);
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) host_failed("tying this process to its caller");
+  signal(SIGPIPE, SIG_IGN); // A reader that is gone is an error of write(2), in every process here.
+  int copy = open_copy(); // Before the directory is entered: its name may be relative.
   int directory = prepare_directory();
-  int sockets[2];
-  pid_t child = clone_child(sockets);
-  write_id_map(child, "uid_map");
-  write_id_map(child, "gid_map");
-  send_go(sockets[0]);
-  serve_opaque_requests(sockets[0], directory);
-  int status = exit_status_of(child);
+  int status = unpack(directory, copy);
   if (status == DONE && syncfs(directory) < 0) host_failed("flushing the file system");
   return status;
 }
