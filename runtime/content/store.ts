@@ -80,6 +80,11 @@ export function createContentStore(directory: string): ContentStore {
   };
 }
 
+/** Reserves no place for what is kept already. */
+export function notYetKept(content: ContentStore): { reserve(digest: Digest): Promise<ReservedBlob | undefined> } {
+  return { reserve: async (digest) => ((await content.stat(digest)) ? undefined : content.reserve(digest)) };
+}
+
 /** `image_corrupt`, with both digests, if the bytes are not what the digest says. */
 export function checkDigest(expected: Digest, bytes: Uint8Array): void {
   const actual = digestOf(bytes);
