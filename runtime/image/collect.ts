@@ -9,9 +9,10 @@
 import { MayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { formatSize } from "../../core/units.ts";
+import type { Digest } from "../content/digest.ts";
 import { budgetOf } from "./budget.ts";
 import { isRemovable, measure, namedImages, type Sizes, type Stores, totalOf } from "./inventory.ts";
-import { contentPiece, piecesOf } from "./pieces.ts";
+import { contentPiece } from "./pieces.ts";
 import { nothingRemoved, type Removed, type Remover } from "./remove.ts";
 
 /** A collection goes on to this share of the budget, so that not every pull has to collect. */
@@ -120,12 +121,16 @@ export class Collector {
 /** In a message, of those that cannot go. */
 const MAX_NAMED = 5;
 
-/** Of layers of images that may go, the least recently used first; none that an image that has to stay has as well. */
-function expendableBlobs(stores: Stores): Set<`sha256:${string}`> {
+/** Blobs of layers that only images that may go have, the least recently used first. */
+function expendableBlobs(stores: Stores): Set<Digest> {
   const images = namedImages(stores);
-  const staying = new Set(
-    images.filter((image) => !isRemovable(image)).flatMap(({ records }) => records.flatMap(piecesOf)),
-  );
-  const layers = images.filter(isRemovable).flatMap(({ records: [{ layers: all }] }) => all);
-  return new Set(layers.map(({ digest }) => digest).filter((digest) => !staying.has(contentPiece(digest))));
+  const blobs = new Set<Digest>();
+  for (const { records } of images) {
+    for (const { digest } of records.flatMap(({ layers }) => layers)) {
+      blobs.delete(digest); // It is as young as the youngest image that has it.
+      blobs.add(digest);
+    }
+  }
+  const staying = new Set(images.filter((image) => !isRemovable(image)).flatMap(({ pieces }) => pieces));
+  return new Set([...blobs].filter((digest) => !staying.has(contentPiece(digest))));
 }

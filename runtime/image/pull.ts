@@ -70,6 +70,11 @@ export class Puller {
       const image = { reference: record.reference, digest, manifestDigest, config, layers };
       log.info("image.ready", { image: image.reference, digest, layers: layers.length, phases: watch.phases });
       return { image, record, pieces };
+    } catch (error) {
+      release();
+      // What has come of it may be what is too much; the pull's own error is the one to tell.
+      await this.#options.collector.makeRoom().catch(() => {});
+      throw error;
     } finally {
       release();
     }
