@@ -31,16 +31,6 @@ export async function renameDurably(from: string, to: string): Promise<void> {
   await flushDirectory(dirname(to));
 }
 
-/** The entries of the directory, not what they name. */
-export async function flushDirectory(path: string): Promise<void> {
-  const directory = await open(path, "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-}
-
 async function writeAndFlush(path: string, bytes: Uint8Array | string): Promise<void> {
   const file = await open(path, "wx", 0o600);
   try {
@@ -48,5 +38,20 @@ async function writeAndFlush(path: string, bytes: Uint8Array | string): Promise<
     await file.sync();
   } finally {
     await file.close();
+  }
+}
+
+/** Removes a file; it is gone for good when this resolves. Idempotent. */
+export async function removeDurably(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await flushDirectory(dirname(path));
+}
+
+export async function flushDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
   }
 }
