@@ -93,7 +93,7 @@ export function createHostImages(options: HostImagesOptions): ImageAdmin {
     },
     async verify({ reference, repair }, signal) {
       const chosen = reference === undefined ? await images() : [await find(reference)];
-      return verifier.verify(chosen, { repair, isAll: reference === undefined, signal });
+      return verifier.verify(chosen, { repair, signal });
     },
     async usage() {
       const [all, sizes, budget] = await Promise.all([images(), measure(stores), collector.budget()]);

@@ -7,8 +7,8 @@ import type { Leases } from "./leases.ts";
 import { contentPiece, layerPiece, type Piece, piecesOf } from "./pieces.ts";
 import type { ImageRecord, Records } from "./records.ts";
 
-/** Bytes of every piece that is whole. */
-export type Sizes = ReadonlyMap<Piece, number>;
+/** Bytes of every piece that is whole, as it was when they were measured, less what was removed through remove.ts since. */
+export type Sizes = Map<Piece, number>;
 
 /** The records that lead to one manifest: an image and its names. */
 export interface NamedImage {

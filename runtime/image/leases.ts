@@ -49,6 +49,11 @@ export class Leases {
     return removal.finally(() => this.#removals.delete(piece));
   }
 
+  /** True while one of these layers is being removed or replaced. */
+  areGoing(pieces: readonly Piece[]): boolean {
+    return this.#removals.size > 0 && pieces.some((piece) => piece.startsWith("layer ") && this.#removals.has(piece));
+  }
+
   /** Waits for removals of these pieces that have begun. To be called once they are held, before they are looked for. */
   async settled(pieces: readonly Piece[]): Promise<void> {
     await Promise.allSettled(pieces.map((piece) => this.#removals.get(piece)));

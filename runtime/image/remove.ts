@@ -32,6 +32,7 @@ export function createRemover({ content, layers, records, leases }: Stores, peer
     if (!(await leases.remove(piece, work))) return;
     removed[kind === "layer" ? "layers" : "blobs"]++;
     removed.bytes += sizes.get(piece) ?? 0;
+    sizes.delete(piece);
   }
 
   async function removeContent(digest: Digest): Promise<boolean> {

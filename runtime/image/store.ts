@@ -134,6 +134,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
   /** In one step with looking whether the image is still recorded: what is recorded and held is never removed. */
   function hold(name: string, known: ReadyImage | undefined, onProgress?: OnProgress): HeldImage | undefined {
     if (!known || records.get(name)?.manifestDigest !== known.record.manifestDigest) return undefined;
+    if (leases.areGoing(known.pieces)) return undefined; // One of its layers is being repaired.
     const release = leases.hold(known.record.manifestDigest, known.pieces);
     remember(ready, name, known);
     records.touch(name);
