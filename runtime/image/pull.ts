@@ -121,14 +121,14 @@ export class Puller {
     const { stores, peers } = this.#options;
     const { source, registry, tell } = pulling;
     if (await stores.layers.find(layer.diffId)) return this.#from(source, layer, repository, pulling);
-    const directory = await this.#from(withKept(source, stores.content), layer, repository, pulling).catch(
-      async (error: unknown) => {
-        if (!isMayflyError(error) || error.reason !== "image_corrupt") throw error;
-        if (source === registry && !(await stores.content.stat(layer.digest))) throw error;
-        await stores.content.remove(layer.digest); // What was kept may be what was wrong.
-        return this.#from(registry, layer, repository, pulling);
-      },
-    );
+    const kept = await stores.content.stat(layer.digest);
+    const from = kept ? withKept(source, stores.content) : source;
+    const directory = await this.#from(from, layer, repository, pulling).catch(async (error: unknown) => {
+      const isCorrupt = isMayflyError(error) && error.reason === "image_corrupt";
+      if (!isCorrupt || from === registry) throw error;
+      if (kept) await stores.content.remove(layer.digest);
+      return this.#from(registry, layer, repository, pulling);
+    });
     claim.landed(layer.size);
     tell({ digest: layer.digest, state: "done", bytes: layer.size, size: layer.size });
     if (peers && (await stores.content.stat(layer.digest))) void peers.gained([layer.digest]);
