@@ -24,7 +24,7 @@ import {
   launcherSocketOf,
   launcherStatus,
 } from "./launcher/launcher-driver.ts";
-import { parseCredentials } from "./registry/credentials.ts";
+import { type RegistrySettings, registryOptions } from "./registry/settings.ts";
 import { createOciDriver } from "./task/oci-driver.ts";
 import type { Blanks, Guard, Sandbox, SandboxDriver, SandboxSpec } from "./task/sandbox.ts";
 
@@ -43,7 +43,7 @@ export type {
   Usage,
 } from "./task/sandbox.ts";
 
-export interface RuntimeOptions {
+export interface RuntimeOptions extends RegistrySettings {
   /** Names this host's cgroup and containers; unique among the runtimes of one machine. */
   readonly hostId: string;
   /** Directory for images and sandboxes; made if missing, this runtime's alone. */
@@ -62,9 +62,6 @@ export interface RuntimeOptions {
   readonly ociRuntime: string;
   readonly seccompProfile: string;
   readonly uidBase: number;
-  /** Text of a file like Docker's config.json. */
-  readonly registryAuth?: string | undefined;
-  readonly insecureRegistries?: readonly string[] | undefined;
   /** In what this host may be weaker than the default; without it, in nothing. */
   readonly allowWeaker?: readonly Weakness[] | undefined;
   readonly log: Log;
@@ -105,6 +102,7 @@ const native = ({ programsDir }: RuntimeOptions, name: string) =>
 /** Checks the host once, and logs what it is like. Throws `host_unavailable` with all that it lacks, `configuration_invalid` for unusable options. */
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { stateDir, runDir, uidBase, log } = options;
+  const registries = await registryOptions(options);
   const { layout, facts } = await probe(options);
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   // The container's root passes through it, as a user that owns nothing.
@@ -115,10 +113,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     platform: linuxPlatform(process.arch),
     uidBase,
     unpackProgram: native(options, "mayfly-unpack"),
-    registries: {
-      insecure: options.insecureRegistries ?? [],
-      ...(options.registryAuth === undefined ? {} : { credentials: parseCredentials(options.registryAuth) }),
-    },
+    registries: { ...registries, log },
     log,
   });
   const profile = JSON.parse(await readFile(options.seccompProfile, "utf8"));

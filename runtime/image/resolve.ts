@@ -60,12 +60,14 @@ interface Asking {
   readonly signal: AbortSignal;
 }
 
-/** The tag's digest is that of the bytes themselves; what the registry's header says is not relied on. */
+/** What the registry's header says is not relied on: whatever is got by that digest is checked against it. */
 async function fetchTag(
   { repository, tag = "" }: Reference,
   { client, content }: Sources,
   signal: AbortSignal,
 ): Promise<Digest> {
+  const resolved = await client.resolve(repository, tag, signal);
+  if (resolved) return resolved;
   const bytes = await client.manifest(repository, tag, signal);
   const digest = digestOf(bytes);
   await content.write(digest, bytes);

@@ -107,7 +107,7 @@ async function ensureLayers(resolved: ResolvedImage, store: LayerStore, fetching
   return mapBounded(
     descriptors,
     (layer, layerSignal) =>
-      store.ensure(layer, (blobSignal) => sources.client.blob(reference.repository, layer.digest, blobSignal), {
+      store.ensure(layer, (blobSignal) => sources.client.blob(reference.repository, layer, blobSignal), {
         source: reference.repository.host,
         signal: layerSignal,
       }),

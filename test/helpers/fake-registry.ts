@@ -1,18 +1,26 @@
 // A registry in memory, for what a real one will not do on demand: count, lie, hang, redirect, hand out tokens.
 //
-// It answers the two GETs of a pull, over plain HTTP on the loopback interface. Everything else is the test's: `intercept`
+// It answers the GETs and the HEAD of a pull, over plain HTTP on the loopback interface. Everything else is the test's: `intercept`
 // sees each request first and may answer it.
 
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Blob, BuiltImage, BuiltIndex } from "./image-builder.ts";
 import type { Login } from "./registry.ts";
 
 export interface FakeRequest {
+  readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;
   readonly authorization: string | undefined;
+  readonly headers: IncomingHttpHeaders;
 }
 
 /** Returns true when it has answered, or will. */
@@ -83,7 +91,8 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
 
 function read(incoming: IncomingMessage): FakeRequest {
   const url = new URL(incoming.url ?? "/", "http://fake");
-  return { path: url.pathname, query: url.searchParams, authorization: incoming.headers.authorization };
+  const { method = "", headers } = incoming;
+  return { method, path: url.pathname, query: url.searchParams, authorization: headers.authorization, headers };
 }
 
 function blobsOf(image: BuiltImage | BuiltIndex): Blob[] {
@@ -95,7 +104,11 @@ function serve({ path }: FakeRequest, response: ServerResponse, content: Readonl
   const [, repository = "", kind, name = ""] = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(path) ?? [];
   const blob = content.get(name.startsWith("sha256:") ? name : `${repository}:${name}`);
   if (!blob) refuse(response, 404, kind === "blobs" ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN");
-  else response.writeHead(200, { "content-type": blob.mediaType, "content-length": blob.bytes.length }).end(blob.bytes);
+  else sendBlob(response, blob, kind === "manifests" ? { "docker-content-digest": blob.digest } : {});
+}
+
+function sendBlob(response: ServerResponse, { mediaType, bytes }: Blob, headers: OutgoingHttpHeaders): void {
+  response.writeHead(200, { "content-type": mediaType, "content-length": bytes.length, ...headers }).end(bytes);
 }
 
 /** An errors document as the distribution specification has it. */
