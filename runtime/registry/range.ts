@@ -11,6 +11,8 @@ export interface BlobDescriptor {
   readonly size: number;
 }
 
+type Headed = Pick<Answer, "status" | "header">;
+
 /** Asks for what follows the first `from` bytes. `etag` names the state that they are of, where its server has named it. */
 export function rangeHeaders(from: number, etag: string | undefined): Headings {
   if (from === 0) return {};
@@ -18,7 +20,7 @@ export function rangeHeaders(from: number, etag: string | undefined): Headings {
 }
 
 /** The tag by which a server names exactly these bytes; a weak one names only their meaning. */
-export function strongTag(answer: Answer): string | undefined {
+export function strongTag(answer: Headed): string | undefined {
   const tag = answer.header("etag");
   return tag?.startsWith('"') ? tag : undefined;
 }
@@ -28,7 +30,7 @@ export function strongTag(answer: Answer): string | undefined {
  * something else: of another size, another part, or another state than the one whose bytes the reader has.
  */
 export function bytesToSkip(
-  answer: Answer,
+  answer: Headed,
   blob: BlobDescriptor,
   { from, etag }: { from: number; etag: string | undefined },
 ): number {

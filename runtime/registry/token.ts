@@ -22,7 +22,7 @@ const TOKEN_ANSWER = z.object({
   token: TEXT,
   access_token: TEXT,
   refresh_token: TEXT,
-  expires_in: z.unknown(),
+  expires_in: z.unknown().optional(),
   issued_at: TEXT,
 });
 
@@ -74,7 +74,9 @@ export async function readToken(answer: Answer, askedMs: number): Promise<Token 
   const told = Number(parsed.expires_in);
   const seconds = told > 0 ? told : DEFAULT_TOKEN_SECONDS;
   const ageMs = ageOf(parsed.issued_at ?? "", answer.header("date") ?? "");
-  return { value, expiresMs: askedMs + seconds * 1_000 - ageMs, refreshToken: parsed.refresh_token || undefined };
+  // Nobody hands out a token that is over: then it is the time of issue that is wrong.
+  const lifeMs = seconds * 1_000 - (ageMs < seconds * 1_000 ? ageMs : 0);
+  return { value, expiresMs: askedMs + lifeMs, refreshToken: parsed.refresh_token || undefined };
 }
 
 export const isExpired = ({ expiresMs }: Pick<Token, "expiresMs">, marginMs: number) =>
