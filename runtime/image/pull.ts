@@ -137,9 +137,10 @@ export class Puller {
 
   #from(from: Source, layer: Layer, repository: Repository, { tell, signal }: Pulling): Promise<string> {
     const { digest, size } = layer;
-    return this.#options.stores.layers.ensure(layer, (asking) => from.blob(repository, digest, asking), {
+    return this.#options.stores.layers.ensure(layer, (asking) => from.blob(repository, layer, asking), {
       source: repository.host,
       signal,
+      distrust: (blob) => from.distrust(blob),
       onBytes: (bytes) => tell({ digest, state: "pulling", bytes, size }),
     });
   }
