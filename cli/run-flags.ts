@@ -18,6 +18,7 @@ export const RUN_FLAGS = {
   "pids-limit": { value: "NUMBER", says: "Processes and threads alive at once." },
   pool: { value: "NAME", says: "The hosts to run on." },
   priority: { value: "NUMBER", says: "0 is first; a larger number is later." },
+  pull: { value: "missing|always|never", says: "When the registry is asked what a tag stands for." },
   "queue-timeout": { value: "DURATION", says: "How long it may wait for a host, such as 10m." },
   retries: { value: "NUMBER", says: "Further attempts if its host is lost." },
   rm: { says: "Accepted for docker's sake: a container never outlives its run." },
@@ -35,7 +36,6 @@ export const ABSENT_RUN_FLAGS: Readonly<Record<string, string>> = withLetters({
   "publish p": "a run has no network",
   name: "a run is known by its id; --label NAME=VALUE adds words of yours",
   privileged: "a run is always confined",
-  pull: "an image is pulled when a host lacks it",
   "stop-timeout": "use --grace DURATION",
   "memory-swap": "a run never swaps",
 });
@@ -51,6 +51,7 @@ export const FLAG_OF_FIELD: Readonly<Record<string, string>> = {
   terminal: "--tty",
   labels: "--label",
   network: "--network",
+  pull: "--pull",
   retries: "--retries",
   priority: "--priority",
   pool: "--pool",

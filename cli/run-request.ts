@@ -30,6 +30,7 @@ export function buildRequest(flags: RunFlags, operands: readonly string[], calle
   if (flags.tty) checkTerminal(flags, caller.terminal);
   return checkRequest({
     image,
+    pull: flags.pull,
     ...programOf(flags.entrypoint, command),
     env: nonEmpty(readEnvironment(flags.env, readFiles(flags["env-file"], caller), caller.env)),
     workdir: flags.workdir,

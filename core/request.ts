@@ -151,6 +151,14 @@ export const RunRequest = z
       description: "Image reference, as Docker writes it: [registry/]name[:tag][@digest].",
       example: "127.0.0.1:5000/busybox:latest",
     }),
+    pull: z
+      .enum(["missing", "always", "never"])
+      .meta({
+        description:
+          "When the registry is asked what a tag stands for: if the host does not know the image, at each run, or never; a host that is not to ask and does not have the image rejects the run.",
+        default: "missing",
+      })
+      .optional(),
     entrypoint: argv
       .min(1)
       .meta({ description: "Replaces the image's entrypoint, and drops the image's command." })

@@ -1,6 +1,7 @@
 // Every setting of the worker. `docs/configuration.md` is printed from this table and held to it by a test.
 
 import {
+  bool,
   type Config,
   count,
   duration,
@@ -15,9 +16,19 @@ import {
   someOf,
   text,
 } from "../core/config.ts";
-import { WEAKNESS_NAMES } from "../runtime/index.ts";
+import { IMAGE_PATTERN_FORM, isImagePattern, WEAKNESS_NAMES } from "../runtime/index.ts";
 
 export { WEAKNESSES } from "../runtime/index.ts";
+
+/** A rule that can never match is a mistake, and one that would go unnoticed. */
+const imagePatterns = (variable: string, says: string) => ({
+  ...optional(list(variable, says)),
+  form: `commas between patterns, each ${IMAGE_PATTERN_FORM}`,
+  parse(value: string) {
+    const patterns = value.split(",");
+    return patterns.every(isImagePattern) ? patterns : undefined;
+  },
+});
 
 export const WORKER_SETTINGS = {
   stateDir: path("MAYFLY_STATE_DIR", "The directory for images and sandboxes; one worker's alone.", {
@@ -95,6 +106,20 @@ export const WORKER_SETTINGS = {
     list(
       "MAYFLY_INSECURE_REGISTRIES",
       "Registries (host:port) that may be spoken to over plain HTTP; loopback ones always may.",
+    ),
+  ),
+  imagesAllow: imagePatterns(
+    "MAYFLY_IMAGES_ALLOW",
+    "The images that may be run, by their full references (`*`: within a component, `**`: across); all without it.",
+  ),
+  imagesDeny: imagePatterns("MAYFLY_IMAGES_DENY", "The images that may not be run, even if they are allowed."),
+  imagesRequireDigest: bool("MAYFLY_IMAGES_REQUIRE_DIGEST", "Whether an image has to be named with its digest.", {
+    fallback: "false",
+  }),
+  imagesDisk: optional(
+    size(
+      "MAYFLY_IMAGES_DISK",
+      "What images may take on disk; the least recently used go when they take more. Without it, four fifths of the file system less what others have on it, and at least half of what these leave.",
     ),
   ),
   drain: duration("MAYFLY_DRAIN", "How long runs may go on after SIGTERM, before they are killed and given back.", {

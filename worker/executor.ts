@@ -117,7 +117,9 @@ export class Executor {
     scope.add("start clock", stopStartClock);
 
     watch.enter("pull");
-    const image = await runtime.ensureImage(record.request.image, ending.signal);
+    const { image: reference, pull } = record.request;
+    const image = await runtime.ensureImage(reference, ending.signal, { pull });
+    scope.add("image", () => image.release()); // Last of all, when nothing stands on it any more.
     gathered.imageDigest = image.digest;
 
     watch.enter("prepare");

@@ -11,7 +11,7 @@ import { type Capacity, HOST_TTL_MS } from "../core/host.ts";
 import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
-import { createRuntime } from "../runtime/index.ts";
+import { createRuntime, type ImageRules } from "../runtime/index.ts";
 import { Ledger } from "./admission.ts";
 import { WORKER_SETTINGS, type WorkerConfig } from "./config.ts";
 import { Consumer } from "./consumer.ts";
@@ -44,7 +44,13 @@ async function main(config: WorkerConfig): Promise<void> {
   const incarnation = newIncarnation();
   await beAlone("MAYFLY_STATE_DIR", config.stateDir);
   await beAlone("MAYFLY_HOST_ID", hostId);
-  const runtime = await createRuntime({ ...config, blanks: blanksOf(config), hostId, log });
+  const runtime = await createRuntime({
+    ...config,
+    blanks: blanksOf(config),
+    imageRules: rulesOf(config),
+    hostId,
+    log,
+  });
   const redis = connectRedis(config.redisUrl);
   const subscriber = redis.duplicate();
   for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
@@ -101,6 +107,14 @@ async function main(config: WorkerConfig): Promise<void> {
 function blanksOf({ blanksMin: min, blanksMax: max }: WorkerConfig): { min: number; max: number } {
   if (min <= max) return { min, max };
   throw new MayflyError("configuration_invalid", `MAYFLY_BLANKS_MIN=${min} is more than MAYFLY_BLANKS_MAX=${max}`);
+}
+
+function rulesOf({
+  imagesAllow: allow,
+  imagesDeny: deny,
+  imagesRequireDigest: requireDigest,
+}: WorkerConfig): ImageRules {
+  return { allow, deny, requireDigest };
 }
 
 function capacityOf(config: WorkerConfig): Capacity {

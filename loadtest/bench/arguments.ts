@@ -2,7 +2,7 @@
 
 import { parseArgs } from "node:util";
 
-export const SUITES = ["start", "throughput", "density", "queue", "startup-real"] as const;
+export const SUITES = ["start", "throughput", "density", "queue", "startup-real", "pull"] as const;
 export type SuiteName = (typeof SUITES)[number];
 
 export const CONTENDERS = [
@@ -34,7 +34,7 @@ Mayfly, other engines and the kernel's own floor, side by side in one run.
   --quick             few samples: to see that it works, not to believe the figures
   --json FILE         writes everything there
   --plot              writes a plot of each suite to docs/performance/SUITE.svg
-  --cache DIR         where the images of startup-real are kept (/var/cache/mayfly-bench)
+  --cache DIR         where the images of startup-real and pull are kept (/var/cache/mayfly-bench)
   --install-peers     first installs docker.io, containerd, podman, crun and bubblewrap, without starting a service
   --help              says this
 

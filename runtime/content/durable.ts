@@ -28,12 +28,7 @@ export async function writeDurably(path: string, bytes: Uint8Array | string): Pr
 /** A rename that has reached the disk when it resolves: the entry lives in the directory, so the directory is flushed. */
 export async function renameDurably(from: string, to: string): Promise<void> {
   await rename(from, to);
-  const directory = await open(dirname(to), "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+  await flushDirectory(dirname(to));
 }
 
 async function writeAndFlush(path: string, bytes: Uint8Array | string): Promise<void> {
@@ -43,5 +38,20 @@ async function writeAndFlush(path: string, bytes: Uint8Array | string): Promise<
     await file.sync();
   } finally {
     await file.close();
+  }
+}
+
+/** Removes a file; it is gone for good when this resolves. Idempotent. */
+export async function removeDurably(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await flushDirectory(dirname(path));
+}
+
+export async function flushDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
   }
 }

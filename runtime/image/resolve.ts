@@ -1,96 +1,103 @@
-// From a reference to the documents that describe its image: index → platform → manifest → config. Layers come later.
+// From a digest to the documents that describe its image: index → platform → manifest → config. Layers come later.
 //
-// Every document is kept in the content store under its digest, so a second time nothing is asked of the registry.
+// A document that this host keeps is not asked for again. What was fetched is verified and handed on, to be kept once the image
+// is held: before that, it could be collected again.
 
 import { MayflyError } from "../../core/errors.ts";
 import { type Digest, digestOf } from "../content/digest.ts";
-import type { ContentStore } from "../content/store.ts";
-import type { RegistryClient } from "../registry/client.ts";
+import { type ContentStore, checkDigest } from "../content/store.ts";
 import { MAX_CONFIG_BYTES, type ParsedConfig, parseConfig } from "./config.ts";
 import { type Descriptor, type LayerBlob, type Manifest, parseManifest } from "./manifest.ts";
 import { choosePlatform, formatPlatform, type Platform } from "./platform.ts";
-import { formatReference, type Reference, type Repository } from "./reference.ts";
-import type { TagStore } from "./tags.ts";
+import type { Reference, Repository } from "./reference.ts";
+import type { Source } from "./sources.ts";
 
-export interface Sources {
-  readonly client: RegistryClient;
-  readonly content: ContentStore;
-  readonly tags: TagStore;
-  readonly platform: Platform;
+/** What a reference stands for, and the bytes if they came with the answer. */
+export interface Named {
+  readonly digest: Digest;
+  readonly bytes?: Buffer;
 }
 
-export interface ResolvedImage extends ParsedConfig {
+export type Documents = ReadonlyMap<Digest, Buffer>;
+
+export interface Layer extends LayerBlob {
+  readonly diffId: Digest;
+}
+
+export interface ResolvedImage extends Pick<ParsedConfig, "config"> {
   /** Of what the reference names. */
   readonly digest: Digest;
   readonly manifestDigest: Digest;
-  readonly layers: readonly LayerBlob[];
+  readonly configDigest: Digest;
+  /** The lowest first. */
+  readonly layers: readonly Layer[];
+  /** All that the image was read from. */
+  readonly documents: Documents;
 }
 
-/**
- * Resolves a reference; a tag that this host has resolved before keeps its digest ("missing" in Docker's words).
- * Errors: those of the registry, `image_corrupt`, `image_unsupported`.
- */
-export async function resolveImage(
-  reference: Reference,
-  sources: Sources,
-  signal: AbortSignal,
-): Promise<ResolvedImage> {
-  const { repository } = reference;
-  const digest =
-    reference.digest ??
-    (await sources.tags.read(formatReference(reference))) ??
-    (await fetchTag(reference, sources, signal));
-  const top = parseManifest(await document(repository, digest, { sources, signal }));
-  const chosen = top.kind === "index" ? chooseEntry(top, sources.platform) : { digest };
-  const manifest =
-    top.kind === "index" ? parseManifest(await document(repository, chosen.digest, { sources, signal })) : top;
-  if (manifest.kind === "index")
-    throw new MayflyError("image_unsupported", "an index inside an index is not supported");
-  const config = await configBytes(repository, manifest.config, { sources, signal });
-  return {
-    digest,
-    manifestDigest: chosen.digest,
-    layers: manifest.layers,
-    ...parseConfig(config, sources.platform, manifest.layers.length),
-  };
+/** Asks what a tag stands for. The digest is that of the bytes themselves; what the registry's header says is not relied on. */
+export async function fetchTag({ repository, tag = "" }: Reference, source: Source, signal: AbortSignal) {
+  const bytes = await source.manifest(repository, tag, signal);
+  return { digest: digestOf(bytes), bytes } satisfies Named;
 }
 
-interface Asking {
-  readonly sources: Sources;
+export interface Resolving {
+  readonly repository: Repository;
+  readonly source: Source;
+  readonly content: ContentStore;
+  readonly platform: Platform;
   readonly signal: AbortSignal;
 }
 
-/** The tag's digest is that of the bytes themselves; what the registry's header says is not relied on. */
-async function fetchTag(
-  { repository, tag = "" }: Reference,
-  { client, content }: Sources,
-  signal: AbortSignal,
-): Promise<Digest> {
-  const bytes = await client.manifest(repository, tag, signal);
-  const digest = digestOf(bytes);
-  await content.write(digest, bytes);
-  return digest;
+/** Errors: those of the source, `image_corrupt`, `image_unsupported`. */
+export async function resolveImage({ digest, bytes }: Named, resolving: Resolving): Promise<ResolvedImage> {
+  const { platform } = resolving;
+  const documents = new Map(bytes ? [[digest, bytes]] : []);
+  const top = parseManifest(await document(digest, documents, resolving));
+  const chosen = top.kind === "index" ? chooseEntry(top, platform) : { digest };
+  const manifest = top.kind === "index" ? parseManifest(await document(chosen.digest, documents, resolving)) : top;
+  if (manifest.kind === "index")
+    throw new MayflyError("image_unsupported", "an index inside an index is not supported");
+  const { config, diffIds } = parseConfig(
+    await configBytes(manifest.config, documents, resolving),
+    platform,
+    manifest.layers.length,
+  );
+  return {
+    digest,
+    manifestDigest: chosen.digest,
+    configDigest: manifest.config.digest,
+    config,
+    layers: manifest.layers.flatMap((blob, index) => {
+      const diffId = diffIds[index];
+      return diffId ? [{ ...blob, diffId }] : [];
+    }),
+    documents,
+  };
 }
 
-async function document(repository: Repository, digest: Digest, { sources, signal }: Asking): Promise<Buffer> {
-  const kept = await sources.content.read(digest);
-  if (kept) return kept;
-  const bytes = await sources.client.manifest(repository, digest, signal);
-  await sources.content.write(digest, bytes);
+async function document(digest: Digest, documents: Map<Digest, Buffer>, resolving: Resolving): Promise<Buffer> {
+  const { repository, source, content, signal } = resolving;
+  const bytes =
+    documents.get(digest) ?? (await content.read(digest)) ?? (await source.manifest(repository, digest, signal));
+  checkDigest(digest, bytes);
+  documents.set(digest, bytes);
   return bytes;
 }
 
 async function configBytes(
-  repository: Repository,
   { digest, size }: Descriptor,
-  { sources, signal }: Asking,
+  documents: Map<Digest, Buffer>,
+  { repository, source, content, signal }: Resolving,
 ): Promise<Buffer> {
   if (size > MAX_CONFIG_BYTES)
     throw new MayflyError("image_corrupt", `image config: larger than ${MAX_CONFIG_BYTES} bytes`);
-  const kept = await sources.content.read(digest);
-  const bytes = kept ?? (await sources.client.smallBlob(repository, digest, { maxBytes: MAX_CONFIG_BYTES, signal }));
+  const bytes =
+    (await content.read(digest)) ??
+    (await source.smallBlob(repository, digest, { maxBytes: MAX_CONFIG_BYTES, signal }));
   if (bytes.length !== size) throw new MayflyError("image_corrupt", `image config: ${bytes.length} bytes, not ${size}`);
-  if (!kept) await sources.content.write(digest, bytes);
+  checkDigest(digest, bytes);
+  documents.set(digest, bytes);
   return bytes;
 }
 

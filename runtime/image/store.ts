@@ -1,122 +1,175 @@
 // The images of this host: what `ensure` promises (image.ts), made of a registry, a content store and a layer store.
 //
-//   <stateDir>/content/sha256/<hex>            manifests, indexes, configs
+//   <stateDir>/content/sha256/<hex>            manifests, indexes, configs, and the blobs of layers
 //   <stateDir>/layers/<uidBase>/sha256/<hex>   unpacked layers, by DiffID; their files are owned relative to the uid base
-//   <stateDir>/refs/<hash>.json                what digest a tag had
+//   <stateDir>/images/<hash>.json              what each reference stands for and needs (records.ts)
 //
 // One process at a time owns a state directory. It may be removed as a whole while none does.
 
 import { join } from "node:path";
-import { Stopwatch } from "../../core/clock.ts";
 import { type Log, SILENT } from "../../core/log.ts";
-import { createContentStore } from "../content/store.ts";
+import { createContentStore, notYetKept } from "../content/store.ts";
 import { SingleFlight } from "../layer/single-flight.ts";
-import { createLayerStore, type LayerStore } from "../layer/store.ts";
+import { createLayerStore } from "../layer/store.ts";
 import type { UnpackLimits } from "../layer/unpacker.ts";
 import { createRegistryClient, type RegistryOptions } from "../registry/client.ts";
-import type { EnsureOptions, HeldImage, Image, ImageStore } from "./image.ts";
-import { mapBounded } from "./parallel.ts";
+import type { ImageAdmin } from "./admin.ts";
+import { Collector } from "./collect.ts";
+import { createHostImages } from "./host-images.ts";
+import type { EnsureOptions, HeldImage, ImageStore, LayerProgress, PullPolicy } from "./image.ts";
+import type { Stores } from "./inventory.ts";
+import { Leases } from "./leases.ts";
+import type { Peers } from "./peers.ts";
 import type { Platform } from "./platform.ts";
+import { createImagePolicy, type ImageRules } from "./policy.ts";
+import { type OnProgress, Progress } from "./progress.ts";
+import { Puller, type ReadyImage } from "./pull.ts";
+import { Records } from "./records.ts";
 import { formatReference, parseReference, type Reference } from "./reference.ts";
-import { type ResolvedImage, resolveImage, type Sources } from "./resolve.ts";
-import { createTagStore } from "./tags.ts";
+import { createRemover } from "./remove.ts";
+import { fetchTag, type Named } from "./resolve.ts";
+import { notPresent, nowhere, type Source, withPeers } from "./sources.ts";
 
 export interface ImageStoreOptions {
   /** Absolute; everything is kept below it. Made if it is missing. */
   readonly stateDir: string;
   readonly platform: Platform;
-  /** Uid and gid of the host that stand for root in containers; at least 65,536. With another one, layers are fetched again. */
+  /** Uid and gid of the host that stand for root in containers; at least 65,536. With another one, layers are unpacked again. */
   readonly uidBase: number;
   /** Path of the mayfly-unpack program. */
   readonly unpackProgram: string;
   readonly registries?: RegistryOptions;
   readonly unpackLimits?: UnpackLimits;
+  /** Which references may be run; without it, all. */
+  readonly rules?: ImageRules;
+  /** Bytes that images may take; without it, a share of the file system (budget.ts). */
+  readonly diskBudget?: number | undefined;
+  readonly peers?: Peers | undefined;
   readonly log?: Log;
 }
 
 export interface HostImageStore extends ImageStore {
   /** Absolute: below it lie the layers of every image. */
   readonly layersDir: string;
-  /** Removes what a crash left half-made. To be called once, before the first `ensure`. */
+  readonly admin: ImageAdmin;
+  /** For whoever brings images in by another way than a registry; what he writes, he holds. */
+  readonly stores: Stores;
+  /** As `ensure`, for content that `source` has: what the reference stands for is known. */
+  admit(reference: string, named: Named, source: Source, signal: AbortSignal): Promise<HeldImage>;
+  /** Removes what a crash left half-made, and what is over the budget. To be called once, before the first `ensure`. */
   removeLeftovers(): Promise<void>;
 }
-
-/** Downloads of one image at the same time, as Docker has it: more only share the same bandwidth. */
-const PARALLEL_LAYERS = 3;
 
 /** Images that a run finds without any I/O; the one used longest ago is forgotten first, and found on disk next time. */
 const MAX_REMEMBERED_IMAGES = 1024;
 
 export function createImageStore(options: ImageStoreOptions): HostImageStore {
-  const { stateDir, platform, uidBase, unpackProgram, unpackLimits, log = SILENT } = options;
+  const { stateDir, platform, uidBase, unpackProgram, unpackLimits, diskBudget, peers, log = SILENT } = options;
   const content = createContentStore(join(stateDir, "content"));
-  const tags = createTagStore(join(stateDir, "refs"));
+  const records = new Records(join(stateDir, "images"));
+  const leases = new Leases();
   const unpacker = { program: unpackProgram, uidBase, ...(unpackLimits ? { limits: unpackLimits } : {}) };
   const layersDir = join(stateDir, "layers", String(uidBase));
-  const layers = createLayerStore({ directory: layersDir, unpacker, log });
-  const sources: Sources = { client: createRegistryClient(options.registries), content, tags, platform };
-  const flights = new SingleFlight<Image>();
-  const ready = new Map<string, Image>();
+  const layers = createLayerStore({ directory: layersDir, unpacker, blobs: notYetKept(content), log });
+  const stores: Stores = { content, layers, records, leases };
+  const remover = createRemover(stores, peers);
+  const collector = new Collector({ stateDir, stores, remover, diskBudget, log });
+  const puller = new Puller({ stores, collector, platform, peers, log });
+  const policy = createImagePolicy(options.rules ?? {});
+  const registry = createRegistryClient(options.registries);
+  const source = peers ? withPeers(registry, peers) : registry;
+  const tags = new SingleFlight<Named>();
+  const pulls = new SingleFlight<ReadyImage, LayerProgress>();
+  const ready = new Map<string, ReadyImage>();
 
-  async function ensure(text: string, signal: AbortSignal, _options: EnsureOptions = {}): Promise<HeldImage> {
+  async function ensure(text: string, signal: AbortSignal, { pull, onProgress }: EnsureOptions = {}) {
     signal.throwIfAborted();
     const reference = parseReference(text);
     const name = formatReference(reference);
-    const image = ready.get(name) ?? (await flights.join(name, signal, (shared) => prepare(reference, shared)).result);
-    remember(ready, name, image);
-    return { ...image, release() {} };
+    const isAsked = pull === "always" && reference.digest === undefined;
+    const held = isAsked ? undefined : hold(name, ready.get(name), onProgress);
+    if (held) return held;
+    policy(reference);
+    await records.load();
+    const named = await resolve(reference, pull, signal);
+    const from = pull === "never" ? nowhere(name) : source;
+    return prepare(reference, named, { from, signal, onProgress });
   }
 
-  async function prepare(reference: Reference, signal: AbortSignal): Promise<Image> {
-    const watch = new Stopwatch();
-    watch.enter("resolve");
-    const resolved = await resolveImage(reference, sources, signal);
-    watch.enter("layers");
-    const directories = await ensureLayers(resolved, layers, { sources, reference, signal });
-    watch.stop();
+  /** What the reference stands for: itself, what it stood for the last time, or what the registry says. */
+  async function resolve(reference: Reference, pull: PullPolicy = "missing", signal: AbortSignal): Promise<Named> {
+    if (reference.digest) return { digest: reference.digest };
     const name = formatReference(reference);
-    if (!reference.digest) await tags.write(name, resolved.digest);
-    log.info("image.ready", { image: name, digest: resolved.digest, layers: directories.length, phases: watch.phases });
-    const { digest, manifestDigest, config } = resolved;
-    return { reference: name, digest, manifestDigest, config, layers: directories };
+    const known = records.get(name);
+    if (known && pull !== "always") return { digest: known.digest };
+    if (pull === "never") throw notPresent(name);
+    // Of an answer that was on its way before it is not known whether it is still true.
+    if (pull === "always") return fetchTag(reference, source, signal);
+    return tags.join(name, signal, (shared) => fetchTag(reference, source, shared)).result;
+  }
+
+  /** An image may be removed again before it can be held; then it is made ready once more. */
+  async function prepare(
+    reference: Reference,
+    named: Named,
+    { from, signal, onProgress }: Preparing,
+  ): Promise<HeldImage> {
+    const name = formatReference(reference);
+    const progress = onProgress && new Progress(onProgress);
+    const pulling = { source: from, registry: from === source ? registry : from };
+    for (;;) {
+      const known = ready.get(name);
+      const held = known?.image.digest === named.digest ? hold(name, known, onProgress) : undefined;
+      if (held) return held;
+      const flight = `${name} ${named.digest} ${from === source ? "" : "elsewhere"}`;
+      const work = (shared: AbortSignal, tell: OnProgress) =>
+        puller.pull(reference, named, { ...pulling, tell, signal: shared });
+      const pulled = await pulls.join(flight, signal, work, progress && ((told) => progress.hear(told))).result;
+      progress?.finish(pulled.record.layers);
+      const fresh = hold(name, pulled);
+      if (fresh) return fresh;
+    }
+  }
+
+  /** In one step with looking whether the image is still recorded: what is recorded and held is never removed. */
+  function hold(name: string, known: ReadyImage | undefined, onProgress?: OnProgress): HeldImage | undefined {
+    if (!known || records.get(name)?.manifestDigest !== known.record.manifestDigest) return undefined;
+    if (leases.areGoing(known.pieces)) return undefined; // One of its layers is being repaired.
+    const release = leases.hold(known.record.manifestDigest, known.pieces);
+    remember(ready, name, known);
+    records.touch(name);
+    if (onProgress) new Progress(onProgress).finish(known.record.layers);
+    return { ...known.image, release };
   }
 
   return {
     ensure,
     layersDir,
+    stores,
+    admin: createHostImages({ stores, collector, remover, platform, source, log }),
+    async admit(text, named, from, signal) {
+      const reference = parseReference(text);
+      policy(reference);
+      await records.load();
+      return prepare(reference, named, { from, signal });
+    },
     async removeLeftovers() {
-      await Promise.all([content.removeLeftovers(), tags.removeLeftovers(), layers.removeLeftovers()]);
+      await records.load();
+      await Promise.all([content.removeLeftovers(), records.removeLeftovers(), layers.removeLeftovers()]);
+      await collector.makeRoom().catch((error: unknown) => log.warn("images.over_budget", { error }));
+      void peers?.gained((await content.list()).map(({ digest }) => digest));
     },
   };
 }
 
-interface Fetching {
-  readonly sources: Sources;
-  readonly reference: Reference;
+interface Preparing {
+  readonly from: Source;
   readonly signal: AbortSignal;
-}
-
-/** The directories, the lowest first. An image without layers has one that is empty: overlayfs needs something below. */
-async function ensureLayers(resolved: ResolvedImage, store: LayerStore, fetching: Fetching): Promise<string[]> {
-  const { sources, reference, signal } = fetching;
-  if (resolved.layers.length === 0) return [await store.empty()];
-  const descriptors = resolved.layers.flatMap((blob, index) => {
-    const diffId = resolved.diffIds[index];
-    return diffId ? [{ ...blob, diffId }] : [];
-  });
-  return mapBounded(
-    descriptors,
-    (layer, layerSignal) =>
-      store.ensure(layer, (blobSignal) => sources.client.blob(reference.repository, layer.digest, blobSignal), {
-        source: reference.repository.host,
-        signal: layerSignal,
-      }),
-    { limit: PARALLEL_LAYERS, signal },
-  );
+  readonly onProgress?: OnProgress | undefined;
 }
 
 /** Moves the image to the end of the line of those to be forgotten. */
-function remember(ready: Map<string, Image>, name: string, image: Image): void {
+function remember(ready: Map<string, ReadyImage>, name: string, image: ReadyImage): void {
   ready.delete(name);
   ready.set(name, image);
   for (const oldest of ready.keys()) if (ready.size > MAX_REMEMBERED_IMAGES) ready.delete(oldest);

@@ -14,6 +14,7 @@ import { renameDurably, UNFINISHED, unfinishedName } from "../content/durable.ts
 import { runProgram } from "../host/command.ts";
 import type { LayerDescriptor } from "./descriptor.ts";
 import { FactsStore, factsOf } from "./facts.ts";
+import { markOpaqueRoot } from "./opaque-root.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { type UnpackerOptions, unpack } from "./unpacker.ts";
 
@@ -61,6 +62,11 @@ export interface LayerStore {
   list(): Promise<KeptLayer[]>;
   /** Nobody may use it any more, or ask for it meanwhile. Idempotent. */
   remove(diffId: Digest): Promise<void>;
+  /** The layer once more, in an unfinished directory that is the caller's to `replace` with or to `discard`. Errors: as `ensure`. */
+  unpackAside(layer: LayerDescriptor, blob: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<string>;
+  /** Puts such a directory in the layer's place. Nobody may use the layer, or ask for it meanwhile. */
+  replace(diffId: Digest, aside: string): Promise<void>;
+  discard(aside: string): Promise<void>;
   /** The directory of an image without layers: empty, and owned by the containers' root. */
   empty(): Promise<string>;
   /** To be called while nothing is unpacked. */
@@ -104,9 +110,18 @@ export function createLayerStore({ directory, unpacker, blobs, log }: LayerStore
     }
   }
 
+  async function remove(diffId: Digest): Promise<void> {
+    const going = unfinishedName(placeOf(diffId));
+    if (!(await find(diffId))) return;
+    await renameDurably(placeOf(diffId), going);
+    await facts.remove(diffId);
+    await removeTree(going);
+  }
+
   return {
     ensure,
     find,
+    remove,
     async list() {
       const kept = (await namesIn(folder)).map((name) => `sha256:${name}`).filter(isDigest);
       return Promise.all(
@@ -116,13 +131,23 @@ export function createLayerStore({ directory, unpacker, blobs, log }: LayerStore
         })),
       );
     },
-    async remove(diffId) {
-      const going = unfinishedName(placeOf(diffId));
-      if (!(await find(diffId))) return;
-      await renameDurably(placeOf(diffId), going);
-      await facts.remove(diffId);
-      await removeTree(going);
+    async unpackAside(layer, blob, signal) {
+      const aside = await makeUnfinished(placeOf(layer.diffId));
+      try {
+        await unpack(blob, aside, { ...unpacker, layer, signal });
+        return aside;
+      } catch (error) {
+        await removeTree(aside);
+        throw error;
+      }
     },
+    async replace(diffId, aside) {
+      const known = await facts.read(diffId);
+      await remove(diffId);
+      if (known) await facts.write(diffId, known);
+      await renameUnlessThere(aside, placeOf(diffId));
+    },
+    discard: removeTree,
     empty: () => makeEmpty(join(directory, "empty"), unpacker.uidBase),
     async removeLeftovers() {
       await removeUnfinished(folder);
@@ -155,6 +180,13 @@ async function build(place: string, layer: LayerDescriptor, building: Build): Pr
 }
 
 /** Only root may look into the directory of layers: there are set-id programs in it. */
+async function makeUnfinished(place: string): Promise<string> {
+  const unfinished = unfinishedName(place);
+  await mkdir(dirname(dirname(place)), { recursive: true, mode: 0o700 });
+  await mkdir(unfinished, { recursive: true });
+  return unfinished;
+}
+
 async function unpackInto(
   place: string,
   blob: AsyncIterable<Uint8Array>,
@@ -162,9 +194,7 @@ async function unpackInto(
   { unpacker, blobs, facts, log, signal, tell }: Build,
 ): Promise<string> {
   const startedMs = monotonicMs();
-  const unfinished = unfinishedName(place);
-  await mkdir(dirname(dirname(place)), { recursive: true, mode: 0o700 });
-  await mkdir(unfinished, { recursive: true });
+  const unfinished = await makeUnfinished(place);
   const kept = await blobs?.reserve(layer.digest);
   let bytes = 0;
   const onBytes = (count: number) => {
@@ -174,6 +204,7 @@ async function unpackInto(
   try {
     const report = await unpack(blob, unfinished, { ...unpacker, layer, keep: kept?.path, signal, onBytes });
     await kept?.commit();
+    if (report.opaqueRoot) await markOpaqueRoot(place); // Before the layer is there for others to find.
     await facts.write(layer.diffId, factsOf(report));
     await renameUnlessThere(unfinished, place);
     log.info("layer.unpacked", { ...layer, ...report, durationMs: Math.round(monotonicMs() - startedMs) });

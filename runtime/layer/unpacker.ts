@@ -45,6 +45,8 @@ export interface UnpackReport {
   readonly bytes: number;
   readonly devicesSkipped: number;
   readonly xattrsSkipped: number;
+  /** Nothing of the layers below is to be seen, and the directory cannot say so itself. */
+  readonly opaqueRoot: boolean;
 }
 
 const REPORT = z.object({
@@ -55,6 +57,7 @@ const REPORT = z.object({
   bytes: z.number(),
   devicesSkipped: z.number(),
   xattrsSkipped: z.number(),
+  opaqueRoot: z.boolean(),
 });
 type Report = z.infer<typeof REPORT>;
 
@@ -91,8 +94,8 @@ export async function unpack(
   if (ending.value.exitCode !== 0 || !report) throw failureOf(argv, ending.value);
   if (feeding.status === "rejected") throw feeding.reason;
   checkTar(layer, report);
-  const { entries, bytes: content, devicesSkipped, xattrsSkipped } = report;
-  return { entries, bytes: content, devicesSkipped, xattrsSkipped };
+  const { entries, bytes: content, devicesSkipped, xattrsSkipped, opaqueRoot } = report;
+  return { entries, bytes: content, devicesSkipped, xattrsSkipped, opaqueRoot };
 }
 
 function argumentsOf(

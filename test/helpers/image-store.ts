@@ -5,6 +5,7 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runProgram } from "../../runtime/host/command.ts";
+import type { HeldImage, Image } from "../../runtime/image/image.ts";
 import { createImageStore, type HostImageStore, type ImageStoreOptions } from "../../runtime/image/store.ts";
 import { HOST_PLATFORM } from "./image-builder.ts";
 
@@ -43,6 +44,9 @@ export async function makeStore(options: Partial<ImageStoreOptions> = {}): Promi
     remove: async () => void (await runProgram(["rm", "-rf", "--", stateDir])),
   };
 }
+
+/** Without its way to be let go, which every holder has of its own. */
+export const imageOf = ({ release: _, ...image }: HeldImage): Image => image;
 
 export const NEVER = new AbortController().signal;
 

@@ -16,6 +16,10 @@ export interface TarEntry {
   readonly linkTarget?: string;
   readonly device?: { readonly major: number; readonly minor: number };
   readonly xattrs?: Readonly<Record<string, string | Buffer>>;
+  /** Fields of a pax header in front of the entry, which says what the entry itself cannot: `{ mtime: "-1.5" }`. */
+  readonly pax?: Readonly<Record<string, string>>;
+  /** Numbers as GNU tar writes those that are too large or negative: binary, with the first bit set. */
+  readonly binaryNumbers?: boolean;
 }
 
 const BLOCK = 512;
@@ -28,6 +32,9 @@ const TYPE_FLAGS = {
   directory: "5",
   fifo: "6",
   pax: "x",
+  paxGlobal: "g",
+  gnuLongName: "L",
+  gnuLongLink: "K",
 } as const;
 
 /** The whole archive, with its two closing blocks. */
@@ -47,7 +54,7 @@ function header(entry: TarEntry, size: number): Buffer {
   const type = entry.type ?? (entry.path.endsWith("/") ? "directory" : "file");
   const block = Buffer.alloc(BLOCK);
   const number = (value: number, offset: number, width: number) =>
-    block.write(`${(value % 8 ** (width - 1)).toString(8).padStart(width - 1, "0")}\0`, offset, "latin1");
+    entry.binaryNumbers ? writeBinary(block, value, { offset, width }) : writeOctal(block, value, { offset, width });
   block.write(entry.path, 0, 100, "utf8");
   number(entry.mode ?? (type === "directory" ? 0o755 : 0o644), 100, 8);
   number(entry.uid ?? 0, 108, 8);
@@ -64,12 +71,29 @@ function header(entry: TarEntry, size: number): Buffer {
   return block;
 }
 
+interface Field {
+  readonly offset: number;
+  readonly width: number;
+}
+
+function writeOctal(block: Buffer, value: number, { offset, width }: Field): void {
+  block.write(`${(value % 8 ** (width - 1)).toString(8).padStart(width - 1, "0")}\0`, offset, "latin1");
+}
+
+function writeBinary(block: Buffer, value: number, { offset, width }: Field): void {
+  block.fill(value < 0 ? 0xff : 0, offset, offset + width);
+  block.writeBigInt64BE(BigInt(value), offset + width - 8);
+  block[offset] = value < 0 ? 0xff : (block[offset] ?? 0) | 0x80;
+}
+
 /** What ustar cannot hold goes into a header of its own, in front. */
 function paxHeader(entry: TarEntry): Buffer[] {
   const fields: [string, string | Buffer][] = Object.entries(entry.xattrs ?? {}).map(([name, value]) => [
     `SCHILY.xattr.${name}`,
     value,
   ]);
+  fields.push(...Object.entries(entry.pax ?? {}));
+  if (entry.type?.startsWith("gnuLong")) return [];
   if (isTooLong(entry.path)) fields.push(["path", entry.path]);
   if (isTooLong(entry.linkTarget ?? "")) fields.push(["linkpath", entry.linkTarget ?? ""]);
   for (const owner of ["uid", "gid"] as const) {
@@ -78,6 +102,11 @@ function paxHeader(entry: TarEntry): Buffer[] {
   }
   if (fields.length === 0) return [];
   return record({ path: "PaxHeader", type: "pax", content: Buffer.concat(fields.map(paxField)) });
+}
+
+/** The content of a pax header. */
+export function paxFields(fields: Readonly<Record<string, string>>): Buffer {
+  return Buffer.concat(Object.entries(fields).map(paxField));
 }
 
 /** ASCII of at most 100 bytes is what every reader agrees on. */

@@ -5,11 +5,13 @@ import { join } from "node:path";
 import { run } from "../../../infra/command.ts";
 import type { Workshop } from "../workshop.ts";
 import { type Contender, commandContender, findProgram } from "./contender.ts";
+import type { Daemon } from "./docker.ts";
 
 const READY_MS = 30_000;
 const STOP_MS = 20_000;
 
-export async function openContainerd(workshop: Workshop): Promise<Contender> {
+/** A daemon, and the beginning of each command that speaks to it. */
+export async function startContainerd(workshop: Workshop): Promise<Daemon & { ctr: readonly [string, ...string[]] }> {
   const [client, server] = [findProgram("ctr"), findProgram("containerd")];
   const room = await workshop.room("containerd");
   const socket = join(room, "containerd.sock");
@@ -23,12 +25,17 @@ export async function openContainerd(workshop: Workshop): Promise<Contender> {
   });
   await daemon.answers(async () => void (await run([...ctr, "version"])), READY_MS);
   const version = / v?(\d\S*)/.exec(await run([server, "--version"]))?.[1] ?? "";
+  return { ctr, version, stop: () => daemon.stop(STOP_MS) };
+}
+
+export async function openContainerd(workshop: Workshop): Promise<Contender> {
+  const { ctr, version, stop } = await startContainerd(workshop);
   return commandContender({
     note: `ctr run --rm, containerd ${version}; no user namespace, no limits`,
     maxParallel: 32,
     argv: ({ tag, argv }) => [...ctr, "run", "--rm", tag, "bench-{id}", ...argv],
     load: ({ archive }) => run([...ctr, "image", "import", archive]),
-    close: () => daemon.stop(STOP_MS),
+    close: stop,
   });
 }
 

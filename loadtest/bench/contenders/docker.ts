@@ -9,27 +9,38 @@ import { type Contender, commandContender, findProgram } from "./contender.ts";
 const READY_MS = 30_000;
 const STOP_MS = 20_000;
 
-export async function openDocker(workshop: Workshop): Promise<Contender> {
+export interface Daemon {
+  readonly version: string;
+  stop(): Promise<void>;
+}
+
+/** A daemon, and the beginning of each command that speaks to it. */
+export async function startDocker(workshop: Workshop): Promise<Daemon & { docker: readonly [string, ...string[]] }> {
   const [client, server] = [findProgram("docker"), findProgram("dockerd")];
   const room = await workshop.room("docker");
   const socket = `unix://${room}/docker.sock`;
   await writeFile(join(room, "config.json"), "{}"); // Else it would read the machine's.
-  const docker = (...args: string[]) => run([client, "--host", socket, ...args]);
+  const docker = [client, "--host", socket] as const;
   const daemon = workshop.place.launch("dockerd", [server, ...daemonFlags(room, socket)], {
     PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
     HOME: room,
   });
-  await daemon.answers(async () => void (await docker("version")), READY_MS);
-  const version = (await docker("version", "--format", "{{.Server.Version}}")).trim();
+  await daemon.answers(async () => void (await run([...docker, "version"])), READY_MS);
+  const version = (await run([...docker, "version", "--format", "{{.Server.Version}}"])).trim();
+  return { docker, version, stop: () => daemon.stop(STOP_MS) };
+}
+
+export async function openDocker(workshop: Workshop): Promise<Contender> {
+  const { docker, version, stop } = await startDocker(workshop);
   return commandContender({
     note: `docker run --rm --network none, Docker ${version}; no user namespace, no limits`,
     maxParallel: 32,
     argv: ({ tag, argv }) => [
-      ...[client, "--host", socket, "run", "--rm", "--network", "none"],
+      ...[...docker, "run", "--rm", "--network", "none"],
       ...["--cgroup-parent", `/${workshop.cgroup}`, tag, ...argv],
     ],
-    load: ({ archive }) => docker("load", "--input", archive),
-    close: () => daemon.stop(STOP_MS),
+    load: ({ archive }) => run([...docker, "load", "--input", archive]),
+    close: stop,
   });
 }
 

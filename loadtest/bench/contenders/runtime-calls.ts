@@ -32,6 +32,8 @@ export interface RuntimeCalls {
   sleep: { readonly in: { readonly workload: Workload; readonly count: number }; readonly out: null };
   /** Closes those that sleep. */
   wake: { readonly in: null; readonly out: null };
+  /** Milliseconds until the image is ready. */
+  pull: { readonly in: string; readonly out: number };
   close: { readonly in: null; readonly out: null };
 }
 

@@ -34,6 +34,10 @@ export class RuntimeClient {
     this.#child.on("message", (reply: Reply) => this.#waiting.get(reply.id)?.(reply));
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   call<N extends CallName>(name: N, input: RuntimeCalls[N]["in"]): Promise<RuntimeCalls[N]["out"]> {
     const id = ++this.#serial;
     return new Promise((resolve, reject) => {
@@ -54,13 +58,16 @@ export class RuntimeClient {
   }
 
   /** A runtime of its own in the workshop, with directories of its own, and the cgroup that its containers' are in. */
-  async create(workshop: Workshop, blanks: Creation["blanks"]): Promise<{ driver: string; cgroup: string }> {
+  async create(
+    workshop: Workshop,
+    blanks: Creation["blanks"],
+  ): Promise<{ driver: string; cgroup: string; stateDir: string }> {
     // The runtime's cgroup is `mayfly-` and this name: beside the workshop's, which removes it if the runtime could not.
     const hostId = `${workshop.cgroup.replace(/^mayfly-/, "")}-${randomBytes(4).toString("hex")}`;
     const room = await workshop.room(hostId);
     const where = { stateDir: join(room, "state"), runDir: join(room, "run"), hostId };
     const { driver } = await this.call("create", { ...where, driver: workshop.driver, blanks });
-    return { driver, cgroup: `mayfly-${hostId}` };
+    return { driver, cgroup: `mayfly-${hostId}`, stateDir: where.stateDir };
   }
 
   /** Closes what is open there, and ends the process. Never rejects: one that does not end is killed, and its sandboxes with it. */

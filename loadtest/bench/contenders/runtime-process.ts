@@ -13,6 +13,7 @@ import type { Call, CallName, Creation, Reply, RuntimeCalls, Workload } from "./
 const DEADLINE_MS = 2 * 60 * 60 * 1000;
 const OPEN_MS = 60_000;
 const READY_MS = 60_000;
+const PULL_MS = 5 * 60_000;
 const ASK_AGAIN_MS = 5;
 /** Sleepers are opened side by side, but no more than a host would have on its way at once. */
 const OPENED_AT_ONCE = 8;
@@ -96,6 +97,13 @@ async function sleep(workload: Workload, count: number): Promise<void> {
   if (failed) throw failed.reason;
 }
 
+async function pull(reference: string): Promise<number> {
+  const start = performance.now();
+  const image = await theRuntime().ensureImage(reference, AbortSignal.timeout(PULL_MS));
+  image.release();
+  return performance.now() - start;
+}
+
 /** A few at a time, for the same reason. */
 async function wake(): Promise<void> {
   const closing = async () => {
@@ -127,6 +135,7 @@ const handlers: Handlers = {
   load: ({ workload, burst }) => rateOfMany(burst, () => runOnce(workload, () => {})),
   sleep: ({ workload, count }) => done(sleep(workload, count)),
   wake: () => done(wake()),
+  pull,
   close: () => done(close()),
 };
 

@@ -2,6 +2,7 @@
 
 import type { SuiteName } from "../arguments.ts";
 import { density } from "./density.ts";
+import { pull } from "./pull.ts";
 import { queue } from "./queue.ts";
 import { start } from "./start.ts";
 import { startupReal } from "./startup-real.ts";
@@ -14,4 +15,5 @@ export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   density,
   queue,
   "startup-real": startupReal,
+  pull,
 };

@@ -2,7 +2,9 @@
 
 #include "entries.h"
 #include "attributes.h"
+#include "content.h"
 #include "die.h"
+#include "links.h"
 #include "markers.h"
 #include "options.h"
 #include "place.h"
@@ -12,30 +14,10 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 struct unpack_counts counts;
-
-static void write_block(int fd, const char *block, size_t size, int64_t offset, const char *path) {
-  while (size > 0) {
-    ssize_t written = pwrite(fd, block, size, offset);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) entry_failed("write", path);
-    block += written, offset += written, size -= (size_t)written, counts.bytes += (size_t)written;
-  }
-}
-
-// Sparse files arrive as blocks with offsets; the length is set last, for a hole at the end.
-static void write_content(int fd, struct archive *tar, struct archive_entry *entry, const char *path) {
-  const void *block;
-  size_t size;
-  int64_t offset;
-  int status;
-  while ((status = archive_read_data_block(tar, &block, &size, &offset)) == ARCHIVE_OK)
-    write_block(fd, block, size, offset, path);
-  if (status != ARCHIVE_EOF) die(LAYER_REFUSED, "content of %s: %s", path, archive_error_string(tar));
-  if (ftruncate(fd, archive_entry_size(entry)) < 0) entry_failed("set the size of", path);
-}
 
 static void unpack_file(int parent, const char *name, struct archive *tar, struct archive_entry *entry,
                         const char *path) {
@@ -67,17 +49,16 @@ static void unpack_symlink(int parent, const char *name, struct archive_entry *e
 
 static void unpack_fifo(int parent, const char *name, struct archive_entry *entry, const char *path) {
   remove_existing(parent, name, path);
-  if (mkfifoat(parent, name, archive_entry_perm(entry)) < 0) entry_failed("make", path);
+  if (mkfifoat(parent, name, 0600) < 0) entry_failed("make", path);
   set_own_attributes_at(parent, name, entry, path);
+  if (fchmodat(parent, name, archive_entry_perm(entry), 0) < 0) entry_failed("set the mode of", path);
 }
 
-// The target is a path from the layer's root. It must be in this layer: hard links do not reach across layers.
-static void unpack_hard_link(int parent, const char *name, struct archive_entry *entry, const char *path) {
-  char target[PATH_MAX];
-  normalise(archive_entry_hardlink(entry), target);
-  if (strcmp(target, path) == 0) return;
+// The runtime provides /dev. But the name is hidden in the layers below, as the device would have hidden it.
+static void leave_out_device(int parent, const char *name, const char *path) {
+  counts.devices_skipped++;
   remove_existing(parent, name, path);
-  if (linkat(AT_FDCWD, target, parent, name, 0) < 0) entry_failed("link", path);
+  if (mknodat(parent, name, S_IFCHR, makedev(0, 0)) < 0) entry_failed("hide", path);
 }
 
 static void unpack_object(int parent, const char *name, struct archive *tar, struct archive_entry *entry,
@@ -89,7 +70,7 @@ static void unpack_object(int parent, const char *name, struct archive *tar, str
     case AE_IFLNK: return unpack_symlink(parent, name, entry, path);
     case AE_IFIFO: return unpack_fifo(parent, name, entry, path);
     case AE_IFCHR:
-    case AE_IFBLK: counts.devices_skipped++; return;
+    case AE_IFBLK: return leave_out_device(parent, name, path);
     default: die(LAYER_REFUSED, "%s has a type that no layer may have", path);
   }
 }

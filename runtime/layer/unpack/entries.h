@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 extern struct unpack_counts {
-  uint64_t entries, bytes, devices_skipped;
+  uint64_t entries, devices_skipped;
 } counts;
 
 void unpack_entry(struct archive *tar, struct archive_entry *entry);

@@ -26,6 +26,7 @@
 //
 // stdout, unless the host failed: {"blob":HEX,"blobBytes":N,"tar":HEX,"tarBytes":N,"entries":N,…}, with the SHA-256 of what came in and of
 //   what was in it. The caller compares; after a refusal they tell whether the layer is bad or was spoilt on its way.
+//   opaqueRoot: of the layers below, nothing is to be seen; overlayfs has no mark for that, so whoever stacks them leaves them out
 // stderr, otherwise: a line that says what is wrong; of several, the first.
 // Exit status: 0 done and flushed · 1 the host could not · 2 wrong usage · 3 the layer is invalid or over a limit ·
 // 5 the blob is longer than it may be.

@@ -31,13 +31,7 @@ static void unpack_whiteout(int parent, const char *name, const char *path) {
   if (S_ISDIR(existing.st_mode)) mark_opaque_at(parent, name, path);
 }
 
-// overlayfs does not look at the root of a layer for the mark, so there it would silently do nothing.
-static void unpack_opaque(int parent, const char *path) {
-  if (!strchr(path, '/')) die(LAYER_REFUSED, "the root of the layer is marked opaque, which is not supported");
-  mark_opaque(parent);
-}
-
 void unpack_marker(int parent, const char *name, const char *path) {
-  if (strcmp(name, OPAQUE_MARKER) == 0) unpack_opaque(parent, path);
+  if (strcmp(name, OPAQUE_MARKER) == 0) mark_opaque(parent);
   else if (!has_prefix(name, AUFS_PREFIX)) unpack_whiteout(parent, name + strlen(WHITEOUT_PREFIX), path);
 }

@@ -16,6 +16,7 @@
 
 #include "attributes.h"
 #include "confine.h"
+#include "content.h"
 #include "die.h"
 #include "entries.h"
 #include "place.h"
@@ -35,7 +36,7 @@
 struct pipe_ends { int from, to; };
 
 // What the child has counted. It may have been taken over by the layer: these are numbers, and no more is believed.
-struct report { uint64_t entries, bytes, devices_skipped, xattrs_skipped; };
+struct report { uint64_t entries, bytes, devices_skipped, xattrs_skipped, is_root_opaque; };
 
 static struct passage blob = {.copy = -1}, tar = {.copy = -1};
 
@@ -73,7 +74,7 @@ static _Noreturn void be_child(int socket) {
   wait_for_go(socket);
   confine(socket);
   unpack_stream();
-  struct report report = {counts.entries, counts.bytes, counts.devices_skipped, xattrs_skipped};
+  struct report report = {counts.entries, content_bytes, counts.devices_skipped, xattrs_skipped, is_root_opaque};
   if (write(STDOUT_FILENO, &report, sizeof report) != sizeof report) host_failed("reporting");
   _exit(DONE);
 }
@@ -142,8 +143,10 @@ static void print_report(const struct report *report) {
   const struct passage *inside = options.compression == COMPRESSION_NONE ? &blob : &tar;
   printf("{\"blob\":\"%s\",\"blobBytes\":%" PRIu64 ",\"tar\":\"%s\",\"tarBytes\":%" PRIu64 ",", blob.sha256,
          atomic_load(&blob.bytes), inside->sha256, atomic_load(&inside->bytes));
-  printf("\"entries\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"devicesSkipped\":%" PRIu64 ",\"xattrsSkipped\":%" PRIu64 "}\n",
-         report->entries, report->bytes, report->devices_skipped, report->xattrs_skipped);
+  printf("\"entries\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"devicesSkipped\":%" PRIu64 ",\"xattrsSkipped\":%" PRIu64
+         ",\"opaqueRoot\":%s}\n",
+         report->entries, report->bytes, report->devices_skipped, report->xattrs_skipped,
+         report->is_root_opaque ? "true" : "false");
   fflush(stdout);
 }
 

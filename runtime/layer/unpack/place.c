@@ -15,18 +15,20 @@
 #include <unistd.h>
 
 int parent_socket;
+bool is_root_opaque;
 
 bool has_prefix(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
 
 void normalise(const char *raw, char *path) {
   size_t length = 0, depth = 0;
+  const char *whole = raw;
   if (!raw) die(LAYER_REFUSED, "an entry without a name");
   while (*raw) {
     size_t size = strcspn(raw, "/");
-    if (size == 2 && memcmp(raw, "..", 2) == 0) die(LAYER_REFUSED, "an entry's name contains '..'");
+    if (size == 2 && memcmp(raw, "..", 2) == 0) die(LAYER_REFUSED, "an entry's name contains '..': %.200s", whole);
     if (size > 0 && !(size == 1 && *raw == '.')) {
-      if (++depth > options.max_depth) die(LAYER_REFUSED, "an entry is deeper than %lu levels", options.max_depth);
-      if (length + size + 1 > options.max_path) die(LAYER_REFUSED, "a name is longer than %lu bytes", options.max_path);
+      if (++depth > options.max_depth) die(LAYER_REFUSED, "an entry is deeper than %lu levels: %.200s", options.max_depth, whole);
+      if (length + size + 1 > options.max_path) die(LAYER_REFUSED, "a name is longer than %lu bytes: %.200s", options.max_path, whole);
       if (length > 0) path[length++] = '/';
       memcpy(path + length, raw, size);
       length += size;
@@ -38,11 +40,20 @@ void normalise(const char *raw, char *path) {
   path[length] = '\0';
 }
 
-static bool is_whiteout(const struct stat *status) {
+bool is_whiteout(const struct stat *status) {
   return S_ISCHR(status->st_mode) && status->st_rdev == makedev(0, 0);
 }
 
-void mark_opaque(int directory) { ask_for_opaque(parent_socket, directory); }
+static bool is_root(int directory) {
+  struct stat root, status;
+  if (stat("/", &root) < 0 || fstat(directory, &status) < 0) host_failed("looking at a directory");
+  return status.st_ino == root.st_ino && status.st_dev == root.st_dev;
+}
+
+void mark_opaque(int directory) {
+  if (is_root(directory)) is_root_opaque = true;
+  else ask_for_opaque(parent_socket, directory);
+}
 
 int open_directory_at(int parent, const char *name, const char *path) {
   int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -68,7 +79,6 @@ void remove_existing(int parent, const char *name, const char *path) {
     entry_failed("replace", path);
 }
 
-// A directory that replaces a whiteout of its own layer hides what lies below, as the whiteout did.
 void make_directory_at(int parent, const char *name, const char *path) {
   if (mkdirat(parent, name, 0755) == 0) return;
   struct stat existing;
@@ -76,7 +86,13 @@ void make_directory_at(int parent, const char *name, const char *path) {
   if (S_ISDIR(existing.st_mode)) return;
   remove_existing(parent, name, path);
   if (mkdirat(parent, name, 0755) < 0) entry_failed("make", path);
-  if (is_whiteout(&existing)) mark_opaque_at(parent, name, path);
+  mark_opaque_at(parent, name, path);
+}
+
+// Below a set-group-id directory it would take that one's group and bit.
+static void make_implied_directory(const char *path) {
+  make_directory_at(AT_FDCWD, path, path);
+  if (chown(path, 0, 0) < 0 || chmod(path, 0755) < 0) entry_failed("make", path);
 }
 
 // Makes the directories that `path` goes through and that have no entry of their own (yet): 0755, root's. A symlink on
@@ -87,7 +103,7 @@ static void make_implied_directories(char *path) {
     struct stat existing;
     bool missing = lstat(path, &existing) < 0;
     if (missing && errno != ENOENT) entry_failed("go through", path);
-    if (missing || is_whiteout(&existing)) make_directory_at(AT_FDCWD, path, path);
+    if (missing || is_whiteout(&existing)) make_implied_directory(path);
     *slash = '/';
   }
 }

@@ -2,6 +2,7 @@
 
 #pragma once
 #include <stdbool.h>
+#include <sys/stat.h>
 
 // "./a//b/" becomes "a/b", the root becomes ".". Absolute names lose their leading slash, as with every other tool.
 // `..` has no honest use in a layer, and is refused rather than resolved.
@@ -16,12 +17,17 @@ int open_parent(char *path);
 // A later entry of the same name replaces an earlier one, whatever either is.
 void remove_existing(int parent, const char *name, const char *path);
 
-// An existing directory stays.
+// The form in which overlayfs has it.
+bool is_whiteout(const struct stat *status);
+
+// An existing directory stays. One that replaces something else of its own layer is opaque: what was there hid what lies below.
 void make_directory_at(int parent, const char *name, const char *path);
 int open_directory_at(int parent, const char *name, const char *path);
 
-// Hides what lower layers have in the directory.
+// Hides what lower layers have in the directory. overlayfs does not look at the root of a layer for the mark: that it should be
+// opaque is in `is_root_opaque`, for whoever stacks the layers.
 void mark_opaque(int directory);
 void mark_opaque_at(int parent, const char *name, const char *path);
 // The socket to the parent, who does it. To be set before the first entry.
 extern int parent_socket;
+extern bool is_root_opaque;

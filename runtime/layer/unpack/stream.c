@@ -4,6 +4,7 @@
 #include "attributes.h"
 #include "die.h"
 #include "entries.h"
+#include "links.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -41,6 +42,7 @@ void unpack_stream(void) {
   while ((status = archive_read_next_header(tar, &entry)) == ARCHIVE_OK || status == ARCHIVE_WARN)
     unpack_entry(tar, entry);
   if (status != ARCHIVE_EOF) die(LAYER_REFUSED, "not a valid tar stream: %s", archive_error_string(tar));
+  make_waiting_links();
   set_directory_times();
   const void *rest;
   while (read_stream(tar, NULL, &rest) > 0) {} // The padding is part of what the caller hashes.

@@ -5,9 +5,11 @@ import { describe, expect, it } from "vitest";
 import { MayflyError } from "../../../core/errors.ts";
 import { SILENT } from "../../../core/log.ts";
 import type { RunRecord } from "../../../core/record.ts";
+import type { RunRequest } from "../../../core/request.ts";
 import type { Runtime, Sandbox, SandboxEnd } from "../../../runtime/index.ts";
 import { Executor } from "../../../worker/executor.ts";
 import type { Ended, Messages, RunStore } from "../../../worker/run-store.ts";
+import { NO_IMAGES } from "../../helpers/no-images.ts";
 
 const IMAGE = {
   release() {},
@@ -30,7 +32,9 @@ class World {
   started: () => Promise<boolean> = async () => true;
   append: () => Promise<void> = async () => {};
   ensureImage: (signal: AbortSignal) => Promise<typeof IMAGE> = async () => IMAGE;
+  open: () => Promise<void> = async () => {};
   close: () => Promise<void> = async () => {};
+  pull: string | undefined;
 
   readonly executor = new Executor({
     runtime: this.runtime(),
@@ -47,8 +51,8 @@ class World {
     this.end.resolve(end);
   }
 
-  execute(timeouts: Record<string, string> = {}): Promise<void> {
-    const request = { image: "r", timeouts };
+  execute(timeouts: Record<string, string> = {}, rest: Partial<RunRequest> = {}): Promise<void> {
+    const request = { image: "r", timeouts, ...rest };
     const record = { id: "run_1", tenant: "t", state: "starting", attempt: 1, request, queuedAt: 0, createdAt: 0 };
     return this.executor.execute(record as unknown as RunRecord, performance.now());
   }
@@ -76,9 +80,17 @@ class World {
     };
     return {
       driver: "fake",
+      images: NO_IMAGES,
       blanks: async () => ({ ready: 0, cgroups: [] }),
-      ensureImage: (_reference, signal) => this.ensureImage(signal),
-      openSandbox: async () => sandbox,
+      ensureImage: async (_reference, signal, { pull } = {}) => {
+        this.pull = pull;
+        const image = await this.ensureImage(signal);
+        return { ...image, release: () => void this.happened.push("image released") };
+      },
+      openSandbox: async () => {
+        await this.open();
+        return sandbox;
+      },
       removeLeftovers: async () => ({ sandboxes: [] }),
       close: async () => {},
     };
@@ -104,11 +116,34 @@ class World {
 }
 
 describe("an attempt", () => {
+  it("lets go of its image once its sandbox is removed, and not before", async () => {
+    const world = new World();
+    const execution = world.execute();
+    world.exit();
+    await execution;
+    expect(world.happened).toEqual(["finished", "closed", "image released"]);
+  });
+
+  it("lets go of its image when its sandbox cannot be made", async () => {
+    const world = new World();
+    world.open = () => Promise.reject(new MayflyError("host_unavailable", "no cgroup"));
+    await world.execute();
+    expect(world.happened).toEqual(["image released", "released"]);
+  });
+
+  it("asks for its image as the request says", async () => {
+    const world = new World();
+    const execution = world.execute({}, { pull: "always" });
+    world.exit();
+    await execution;
+    expect(world.pull).toBe("always");
+  });
+
   it("is given up only once its sandbox is gone, when the store refuses it", async () => {
     const world = new World();
     world.started = () => Promise.reject(new Error("OOM command not allowed"));
     await world.execute();
-    expect(world.happened).toEqual(["closed", "released"]);
+    expect(world.happened).toEqual(["closed", "image released", "released"]);
   });
 
   it("is not given up by this host at all when its sandbox cannot be removed: the lease has to run out", async () => {
@@ -116,7 +151,7 @@ describe("an attempt", () => {
     world.started = () => Promise.reject(new Error("no"));
     world.close = () => Promise.reject(new MayflyError("host_unavailable", "cgroup cannot be removed"));
     await world.execute();
-    expect(world.happened).toEqual(["closed"]);
+    expect(world.happened).toEqual(["closed", "image released"]);
   });
 
   it("is given up, and its program ended, when its output can no longer be stored", async () => {
@@ -125,7 +160,7 @@ describe("an attempt", () => {
     const execution = world.execute();
     world.stdout.write("some output");
     await execution;
-    expect(world.happened).toEqual(["closed", "released"]);
+    expect(world.happened).toEqual(["closed", "image released", "released"]);
     expect(world.givenUp).toContain("MISCONF");
   });
 
@@ -133,7 +168,7 @@ describe("an attempt", () => {
     const world = new World();
     world.started = async () => false;
     await world.execute();
-    expect(world.happened).toEqual(["killed", "closed", "released"]);
+    expect(world.happened).toEqual(["killed", "closed", "image released", "released"]);
   });
 
   it("is rejected with the reason of an image that cannot be had", async () => {
@@ -187,7 +222,7 @@ describe("an attempt", () => {
     world.close = () => Promise.reject(new Error("busy"));
     world.exit();
     await world.execute();
-    expect(world.happened).toEqual(["finished", "closed"]);
+    expect(world.happened).toEqual(["finished", "closed", "image released"]);
     expect(world.ended?.outcome).toEqual({ kind: "exited", exitCode: 0 });
   });
 });

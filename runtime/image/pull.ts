@@ -1,0 +1,166 @@
+// One pull, from the digest that a reference stands for to an image that is ready:
+// describe → hold → make room → layers → make room → record.
+
+import { Stopwatch } from "../../core/clock.ts";
+import { isMayflyError } from "../../core/errors.ts";
+import type { Log } from "../../core/log.ts";
+import { visibleLayers } from "../layer/opaque-root.ts";
+import type { Claim, Collector } from "./collect.ts";
+import type { Image } from "./image.ts";
+import type { Stores } from "./inventory.ts";
+import { mapBounded } from "./parallel.ts";
+import type { Peers } from "./peers.ts";
+import { type Piece, piecesOf } from "./pieces.ts";
+import type { Platform } from "./platform.ts";
+import type { OnProgress } from "./progress.ts";
+import type { ImageRecord } from "./records.ts";
+import { formatReference, type Reference, type Repository } from "./reference.ts";
+import { type Documents, type Layer, type Named, type ResolvedImage, resolveImage } from "./resolve.ts";
+import { type Source, withKept } from "./sources.ts";
+
+export interface PullerOptions {
+  readonly stores: Stores;
+  readonly collector: Collector;
+  readonly platform: Platform;
+  readonly peers: Peers | undefined;
+  readonly log: Log;
+}
+
+export interface Pulling {
+  readonly source: Source;
+  /** Asked by itself when what came by way of others was not what it should be. */
+  readonly registry: Source;
+  readonly tell: OnProgress;
+  readonly signal: AbortSignal;
+}
+
+export interface ReadyImage {
+  readonly image: Image;
+  readonly record: ImageRecord;
+  readonly pieces: readonly Piece[];
+}
+
+/** Downloads of one image at the same time, as Docker has it: more only share the same bandwidth. */
+const PARALLEL_LAYERS = 3;
+
+export class Puller {
+  readonly #options: PullerOptions;
+
+  constructor(options: PullerOptions) {
+    this.#options = options;
+  }
+
+  /** Its image is recorded, and so safe from collection until somebody removes it, when this resolves; hold it in the same step. */
+  async pull(reference: Reference, named: Named, pulling: Pulling): Promise<ReadyImage> {
+    const { stores, platform, log } = this.#options;
+    const watch = new Stopwatch();
+    watch.enter("resolve");
+    const { source, signal } = pulling;
+    const { repository } = reference;
+    const resolved = await resolveImage(named, { repository, source, content: stores.content, platform, signal });
+    const pieces = piecesOf(resolved);
+    const release = stores.leases.hold(resolved.manifestDigest, pieces);
+    try {
+      await stores.leases.settled(pieces);
+      await this.#keep(resolved.documents);
+      watch.enter("layers");
+      const layers = await visibleLayers(await this.#layers(resolved, repository, pulling));
+      watch.stop();
+      const record = await this.#record(reference, resolved);
+      const { digest, manifestDigest, config } = resolved;
+      const image = { reference: record.reference, digest, manifestDigest, config, layers };
+      log.info("image.ready", { image: image.reference, digest, layers: layers.length, phases: watch.phases });
+      return { image, record, pieces };
+    } catch (error) {
+      release();
+      // What has come of it may be what is too much; the pull's own error is the one to tell.
+      await this.#options.collector.makeRoom().catch(() => {});
+      throw error;
+    } finally {
+      release();
+    }
+  }
+
+  async #keep(documents: Documents): Promise<void> {
+    const { stores, peers } = this.#options;
+    for (const [digest, bytes] of documents) {
+      if (await stores.content.stat(digest)) continue;
+      await stores.content.write(digest, bytes);
+      void peers?.gained([digest]);
+    }
+  }
+
+  /** The directories, the lowest first. An image without layers has one that is empty: overlayfs needs something below. */
+  async #layers({ layers }: ResolvedImage, repository: Repository, pulling: Pulling): Promise<string[]> {
+    const { stores, collector } = this.#options;
+    if (layers.length === 0) return [await stores.layers.empty()];
+    const found = await Promise.all(layers.map(({ diffId }) => stores.layers.find(diffId)));
+    const missing = layers.filter((_, index) => found[index] === undefined);
+    for (const { digest, size, diffId } of layers) {
+      const isMissing = missing.some((layer) => layer.diffId === diffId);
+      pulling.tell({ digest, size, ...(isMissing ? BEGUN : { state: "present", bytes: size }) });
+    }
+    if (missing.length === 0) return found.filter((directory) => directory !== undefined);
+    const claim = collector.claim(missing.reduce((sum, { size }) => sum + size, 0));
+    try {
+      await collector.makeRoom();
+      const directories = await mapBounded(
+        layers,
+        (layer, signal) => this.#layer(layer, repository, claim, { ...pulling, signal }),
+        { limit: PARALLEL_LAYERS, signal: pulling.signal },
+      );
+      // Only now is it known what the layers take.
+      await collector.makeRoom();
+      return directories;
+    } finally {
+      claim.end();
+    }
+  }
+
+  async #layer(layer: Layer, repository: Repository, claim: Claim, pulling: Pulling): Promise<string> {
+    const { stores, peers } = this.#options;
+    const { source, registry, tell } = pulling;
+    if (await stores.layers.find(layer.diffId)) return this.#from(source, layer, repository, pulling);
+    const directory = await this.#from(withKept(source, stores.content), layer, repository, pulling).catch(
+      async (error: unknown) => {
+        if (!isMayflyError(error) || error.reason !== "image_corrupt") throw error;
+        if (source === registry && !(await stores.content.stat(layer.digest))) throw error;
+        await stores.content.remove(layer.digest); // What was kept may be what was wrong.
+        return this.#from(registry, layer, repository, pulling);
+      },
+    );
+    claim.landed(layer.size);
+    tell({ digest: layer.digest, state: "done", bytes: layer.size, size: layer.size });
+    if (peers && (await stores.content.stat(layer.digest))) void peers.gained([layer.digest]);
+    return directory;
+  }
+
+  #from(from: Source, layer: Layer, repository: Repository, { tell, signal }: Pulling): Promise<string> {
+    const { digest, size } = layer;
+    return this.#options.stores.layers.ensure(layer, (asking) => from.blob(repository, digest, asking), {
+      source: repository.host,
+      signal,
+      onBytes: (bytes) => tell({ digest, state: "pulling", bytes, size }),
+    });
+  }
+
+  async #record(reference: Reference, resolved: ResolvedImage): Promise<ImageRecord> {
+    const { records } = this.#options.stores;
+    const name = formatReference(reference);
+    const before = records.get(name);
+    if (before?.digest === resolved.digest && before.manifestDigest === resolved.manifestDigest) return before;
+    const record = {
+      reference: name,
+      digest: resolved.digest,
+      manifestDigest: resolved.manifestDigest,
+      configDigest: resolved.configDigest,
+      layers: resolved.layers.map(({ digest, diffId, size }) => ({ digest, diffId, size })),
+      pulledAt: new Date().toISOString(),
+      pinned: before?.pinned ?? false, // A pin is on the name: what it stands for now is what is to stay.
+    };
+    await records.set(record);
+    return record;
+  }
+}
+
+const BEGUN = { state: "pulling", bytes: 0 } as const;

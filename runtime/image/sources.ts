@@ -1,0 +1,65 @@
+// Where the bytes of an image come from, as one thing: a registry, and around it what may be asked before, or instead.
+
+import { MayflyError } from "../../core/errors.ts";
+import type { Digest } from "../content/digest.ts";
+import { digestOf, isDigest } from "../content/digest.ts";
+import type { ContentStore } from "../content/store.ts";
+import { MAX_MANIFEST_BYTES, type RegistryClient } from "../registry/client.ts";
+import type { Bytes, Peers } from "./peers.ts";
+
+/** A registry, or what stands in for one. */
+export type Source = RegistryClient;
+
+/** The other hosts of the cluster are asked first for whatever has a digest. Small things that they send wrong are asked of the registry. */
+export function withPeers(registry: Source, peers: Peers): Source {
+  const small = async (digest: Digest, maxBytes: number, signal: AbortSignal, ask: () => Promise<Buffer>) => {
+    const bytes = await wholeOf(await peers.open(digest, signal, async () => once(await ask())), maxBytes);
+    return bytes && digestOf(bytes) === digest ? bytes : ask();
+  };
+  return {
+    ...registry,
+    manifest: (repository, name, signal) => {
+      const ask = () => registry.manifest(repository, name, signal);
+      return isDigest(name) ? small(name, MAX_MANIFEST_BYTES, signal, ask) : ask();
+    },
+    smallBlob: (repository, digest, options) =>
+      small(digest, options.maxBytes, options.signal, () => registry.smallBlob(repository, digest, options)),
+    blob: (repository, digest, signal) =>
+      peers.open(digest, signal, (asking) => registry.blob(repository, digest, asking)),
+  };
+}
+
+/** Blobs that this host keeps are read from its disk: a layer may have gone while its blob stayed. */
+export function withKept(source: Source, content: ContentStore): Source {
+  return {
+    ...source,
+    blob: async (repository, digest, signal) =>
+      (await content.open(digest)) ?? (await source.blob(repository, digest, signal)),
+  };
+}
+
+/** Has nothing: what is missing on this host stays missing. */
+export function nowhere(reference: string): Source {
+  const refuse = () => Promise.reject(notPresent(reference));
+  return { manifest: refuse, smallBlob: refuse, blob: refuse };
+}
+
+export function notPresent(reference: string): MayflyError {
+  return new MayflyError("image_not_present", `${reference} is not on this host`, { details: { reference } });
+}
+
+async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
+}
+
+/** Undefined if there is more. */
+async function wholeOf(bytes: Bytes, maxBytes: number): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  for await (const chunk of bytes) {
+    total += chunk.byteLength;
+    if (total > maxBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
