@@ -1,6 +1,6 @@
 // Archives built in code, and a shelf of images in memory that they are loaded into and saved from.
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MayflyError } from "../../core/errors.ts";
@@ -77,12 +77,14 @@ export async function load(
   shelf: ArchiveSink = makeShelf(),
   { signal = new AbortController().signal, ...options }: Loading = {},
 ): Promise<NamedDigest[]> {
-  const directory = join(mkdtempSync(join(tmpdir(), "mayfly-archive-")), "archives");
+  const parent = mkdtempSync(join(tmpdir(), "mayfly-archive-"));
+  const directory = join(parent, "archives");
   const bytes = Buffer.isBuffer(archive) ? inChunks(archive) : archive;
   try {
     return await loadArchive(bytes, shelf, { directory, platform: HOST_PLATFORM, signal, ...options });
   } finally {
     const left = existsSync(directory) ? readdirSync(directory) : [];
+    rmSync(parent, { recursive: true });
     if (left.length > 0) throw new Error(`the load left ${left.join(", ")}`);
   }
 }
