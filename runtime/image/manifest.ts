@@ -105,12 +105,17 @@ export function parseManifest(bytes: Uint8Array): Manifest {
 
 /** A JSON object of a foreign document, or `image_corrupt`. */
 export function parseJsonObject(bytes: Uint8Array, what: string): Record<string, unknown> {
+  const document = parseJson(bytes, what);
+  if (typeof document === "object" && document !== null && !Array.isArray(document)) return { ...document };
+  throw corrupt(`${what}: not a JSON object`);
+}
+
+/** Any JSON of a foreign document, or `image_corrupt`. */
+export function parseJson(bytes: Uint8Array, what: string): unknown {
   try {
-    const document: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
-    if (typeof document === "object" && document !== null && !Array.isArray(document)) return { ...document };
-    throw new TypeError("it is something else");
+    return JSON.parse(Buffer.from(bytes).toString("utf8"));
   } catch (cause) {
-    throw new MayflyError("image_corrupt", `${what}: not a JSON object`, { cause });
+    throw new MayflyError("image_corrupt", `${what}: not JSON`, { cause });
   }
 }
 
@@ -163,6 +168,6 @@ function requireType(mediaType: string | undefined, allowed: readonly string[]):
     throw unsupported(`documents of type ${JSON.stringify(mediaType)}`);
 }
 
-function corrupt(message: string): MayflyError {
+export function corrupt(message: string): MayflyError {
   return new MayflyError("image_corrupt", message);
 }

@@ -62,7 +62,7 @@ test.each([
 });
 
 test.each([
-  ["not JSON", "{", "image_corrupt", "not a JSON object"],
+  ["not JSON", "{", "image_corrupt", "not JSON"],
   ["an array", [], "image_corrupt", "not a JSON object"],
   ["null", null, "image_corrupt", "not a JSON object"],
   ["empty", {}, "image_corrupt", "schemaVersion"],

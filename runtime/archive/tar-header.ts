@@ -1,0 +1,98 @@
+// One header of a tar: 512 bytes of POSIX ustar, with what GNU and pax add to it (pax(1), "ustar Interchange Format").
+
+import { corrupt } from "../image/manifest.ts";
+
+export const BLOCK_BYTES = 512;
+
+export interface TarHeader {
+  readonly name: string;
+  /** The type flag: "0" of a file. */
+  readonly flag: string;
+  readonly size: number;
+  readonly linkTarget: string;
+}
+
+/** Where each field is, from and to. */
+const NAME = [0, 100] as const;
+const SIZE = [124, 136] as const;
+const SUM = [148, 156] as const;
+const FLAG = [156, 157] as const;
+const LINK = [157, 257] as const;
+const MAGIC = [257, 265] as const;
+const PREFIX = [345, 500] as const;
+type Field = readonly [from: number, to: number];
+
+const POSIX_MAGIC = "ustar\x0000";
+
+/** Undefined for the block of zeros that ends an archive; `image_corrupt` for what is no header. */
+export function parseHeader(block: Buffer): TarHeader | undefined {
+  const sum = sumOf(block);
+  if (sum === 0) return undefined;
+  if (numberIn(block, SUM) !== sum + " ".charCodeAt(0) * (SUM[1] - SUM[0])) throw corrupt("archive: not a tar header");
+  // GNU keeps other things where POSIX has the prefix.
+  const prefix = block.toString("latin1", ...MAGIC) === POSIX_MAGIC ? textIn(block, PREFIX) : "";
+  const name = textIn(block, NAME);
+  return {
+    name: prefix ? `${prefix}/${name}` : name,
+    flag: block.toString("latin1", ...FLAG).replace("\0", "0"),
+    size: numberIn(block, SIZE),
+    linkTarget: textIn(block, LINK),
+  };
+}
+
+/** Of a file that belongs to root, is readable by all and as old as 1970: equal names and sizes make equal bytes. */
+export function formatHeader(name: string, size: number): Buffer {
+  const block = Buffer.alloc(BLOCK_BYTES);
+  block.write(name, NAME[0], "utf8");
+  block.write(`${octal(0o644, 7)}\0${octal(0, 7)}\0${octal(0, 7)}\0`, 100, "latin1");
+  writeSize(block, size);
+  block.write(`${octal(0, 11)}\0`, 136, "latin1");
+  block.write("0", FLAG[0], "latin1");
+  block.write(POSIX_MAGIC, MAGIC[0], "latin1");
+  const sum = sumOf(block) + " ".charCodeAt(0) * (SUM[1] - SUM[0]);
+  block.write(`${octal(sum, 6)}\0 `, SUM[0], "latin1");
+  return block;
+}
+
+/** How many zeros follow so many bytes of content. */
+export function paddingOf(size: number): number {
+  return (BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES;
+}
+
+/** Of all bytes but those of the sum itself. */
+function sumOf(block: Buffer): number {
+  let sum = 0;
+  for (const [index, byte] of block.entries()) sum += index >= SUM[0] && index < SUM[1] ? 0 : byte;
+  return sum;
+}
+
+/** To the first NUL. */
+function textIn(block: Buffer, [from, to]: Field): string {
+  const field = block.subarray(from, to);
+  const end = field.indexOf(0);
+  return field.toString("utf8", 0, end < 0 ? field.length : end);
+}
+
+/** Octal, as `00000001750\0`; or, from 8 GiB on, GNU's base 256: a bit that says so, and the number's bytes. */
+function numberIn(block: Buffer, field: Field): number {
+  if (((block[field[0]] ?? 0) & 0x80) !== 0) return base256(block.subarray(...field));
+  const digits = /^ *([0-7]*)[ \0]*$/.exec(block.toString("latin1", ...field))?.[1];
+  if (digits === undefined) throw corrupt("archive: not a number in a tar header");
+  return Number.parseInt(digits || "0", 8);
+}
+
+function base256(field: Buffer): number {
+  const number = field.reduce((total, byte, index) => total * 256 + (index === 0 ? byte & 0x7f : byte), 0);
+  if (!Number.isSafeInteger(number)) throw corrupt("archive: a number in a tar header is too large");
+  return number;
+}
+
+function writeSize(block: Buffer, size: number): void {
+  if (size < 8 ** 11) return void block.write(`${octal(size, 11)}\0`, SIZE[0], "latin1");
+  block.writeUInt8(0x80, SIZE[0]);
+  block.writeBigUInt64BE(BigInt(size), SIZE[1] - 8);
+}
+
+function octal(value: number, digits: number): string {
+  return value.toString(8).padStart(digits, "0");
+}
