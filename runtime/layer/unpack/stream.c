@@ -43,6 +43,7 @@ void unpack_stream(void) {
   struct archive *tar = open_tar();
   struct archive_entry *entry;
   int status;
+  remember_directory_time(NO_TIME, ".");
   while ((status = archive_read_next_header(tar, &entry)) == ARCHIVE_OK || status == ARCHIVE_WARN)
     unpack_entry(tar, entry);
   if (status != ARCHIVE_EOF) die(LAYER_REFUSED, "not a valid tar stream: %s", archive_error_string(tar));
