@@ -74,11 +74,14 @@ function asExported(tree: readonly TreeEntry[]): TreeEntry[] {
     }));
 }
 
-async function expectSameEverywhere(name: string, minEntries: number): Promise<void> {
-  const [tree, theirs, exported] = [await ours(name), await umocis(name), await dockers(name)];
+async function expectUmocis(name: string, minEntries: number): Promise<void> {
+  const [tree, theirs] = [await ours(name), await umocis(name)];
   expect(tree.length).toBeGreaterThan(minEntries);
   expect(differences(tree, theirs)).toEqual([]);
-  expect(differences(asExported(tree), asExported(exported))).toEqual([]);
+}
+
+async function expectDockers(name: string): Promise<void> {
+  expect(differences(asExported(await ours(name)), asExported(await dockers(name)))).toEqual([]);
 }
 
 /** A small system with all that a layer can hold, then changes to it, of every kind. */
@@ -114,7 +117,9 @@ test("a system that umoci packed, in three layers that take back what those belo
     await shell(`umoci unpack --image layout:umoci ${bundle}; cd ${bundle}/rootfs; ${changes}`);
     await shell(`umoci repack --image layout:umoci ${bundle}`);
   }
-  await expectSameEverywhere("umoci", 35);
+  await expectUmocis("umoci", 35);
+  // Docker refuses it: where a directory became a file, umoci also whites out what was in the directory.
+  await expect(dockers("umoci")).rejects.toMatchObject({ message: expect.stringContaining("not a directory") });
 });
 
 test("a system that buildah packed, in three layers with opaque directories", async () => {
@@ -133,7 +138,8 @@ test("a system that buildah packed, in three layers with opaque directories", as
   } finally {
     await shell(`${buildah} umount --all; ${buildah} rm --all; umount containers/overlay || true`);
   }
-  await expectSameEverywhere("buildah", 35);
+  await expectUmocis("buildah", 35);
+  await expectDockers("buildah");
 });
 
 test("a whole Debian, and a layer that changes it", { timeout: LONG }, async () => {
@@ -147,5 +153,6 @@ test("a whole Debian, and a layer that changes it", { timeout: LONG }, async () 
     cd changed/rootfs; rm -r usr/share/doc usr/share/locale/de; mkdir usr/share/doc; echo hello > etc/motd
     chown -R 1000:1000 var/cache; chmod 700 root; mv usr/bin/perl usr/bin/perl.real; ln -s perl.real usr/bin/perl`);
   await shell("umoci repack --image layout:debian changed");
-  await expectSameEverywhere("debian", 5000);
+  await expectUmocis("debian", 5000);
+  await expectDockers("debian");
 });

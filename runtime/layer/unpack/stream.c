@@ -4,6 +4,7 @@
 #include "attributes.h"
 #include "die.h"
 #include "entries.h"
+#include "filter.h"
 #include "links.h"
 #include "options.h"
 
@@ -40,6 +41,7 @@ static struct archive *open_tar(void) {
 
 // A warning is about a name's character set; the bytes of the name are taken as they are.
 void unpack_stream(void) {
+  allow_only_unpacking();
   struct archive *tar = open_tar();
   struct archive_entry *entry;
   int status;
