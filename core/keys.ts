@@ -27,6 +27,12 @@ export const keys = {
   host: (id: string) => `${TAG}:host:${id}`,
   /** Sorted set: ids of hosts by their last heartbeat (Redis time, ms). */
   hosts: `${TAG}:hosts`,
+  /** String: what members of the cluster sign requests to each other with (host-token.ts). */
+  secret: `${TAG}:secret`,
+  /** Sorted set: ids of the hosts that have a blob, by the moment (Redis time, ms) from which they are not to be believed. */
+  blob: (hex: string) => `${TAG}:blob:${hex}`,
+  /** String with a time to live: who fetches the blob from its registry now. */
+  fetch: (hex: string) => `${TAG}:fetch:${hex}`,
 } as const;
 
 /** Pub/sub channels. Best effort all of them: whoever listens reads the truth from the record. */
@@ -41,6 +47,8 @@ export const channels = {
   changed: (id: string) => `${TAG}:changed:${id}`,
   /** About a run: there is more of its stdin. The message is empty. */
   input: (id: string) => `${TAG}:input:${id}`,
+  /** About a blob: a host has it now, or nobody fetches it any more. The message is empty. */
+  blob: (hex: string) => `${TAG}:blob-news:${hex}`,
 } as const;
 
 /** The keys of each script of transitions.ts, in its order. */

@@ -15,7 +15,10 @@ import { rlimitsWithin } from "./bundle/rlimits.ts";
 import { resolveSeccomp } from "./bundle/seccomp.ts";
 import { probeHost } from "./host/probe.ts";
 import type { Weakness } from "./host/weakness.ts";
+import type { ImageAdmin } from "./image/admin.ts";
 import type { EnsureOptions, HeldImage } from "./image/image.ts";
+import { NO_ADMIN } from "./image/no-admin.ts";
+import type { Peers } from "./image/peers.ts";
 import { linuxPlatform } from "./image/platform.ts";
 import { createImageStore, type HostImageStore } from "./image/store.ts";
 import {
@@ -29,6 +32,7 @@ import { createOciDriver } from "./task/oci-driver.ts";
 import type { Blanks, Guard, Sandbox, SandboxDriver, SandboxSpec } from "./task/sandbox.ts";
 
 export { WEAKNESS_NAMES, WEAKNESSES, type Weakness } from "./host/weakness.ts";
+export type { ImageAdmin } from "./image/admin.ts";
 export type { EnsureOptions, HeldImage, Image, ImageConfig, LayerProgress, PullPolicy } from "./image/image.ts";
 export type { Peers } from "./image/peers.ts";
 export type {
@@ -65,6 +69,8 @@ export interface RuntimeOptions {
   /** Text of a file like Docker's config.json. */
   readonly registryAuth?: string | undefined;
   readonly insecureRegistries?: readonly string[] | undefined;
+  /** Other hosts that may have what an image needs. */
+  readonly peers?: Peers | undefined;
   /** In what this host may be weaker than the default; without it, in nothing. */
   readonly allowWeaker?: readonly Weakness[] | undefined;
   readonly log: Log;
@@ -75,6 +81,8 @@ export interface Runtime {
   readonly driver: string;
   /** See ImageStore.ensure. */
   ensureImage(reference: string, signal: AbortSignal, options?: EnsureOptions): Promise<HeldImage>;
+  /** For operators: what images are here, and what is to be done with them. */
+  readonly images: ImageAdmin;
   /** See SandboxDriver.open. */
   openSandbox(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox>;
   /** The blanks of a driver that keeps some. */
@@ -137,6 +145,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   return {
     driver: driver.name,
     ensureImage: images.ensure,
+    images: NO_ADMIN,
     openSandbox: driver.open,
     blanks: async () => driver.blanks?.() ?? { ready: 0, cgroups: [] },
     async removeLeftovers() {

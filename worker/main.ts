@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { readConfig } from "../core/config.ts";
 import { isErrno, MayflyError, toMayflyError } from "../core/errors.ts";
 import { type Capacity, HOST_TTL_MS } from "../core/host.ts";
+import { ClusterSecret } from "../core/host-token.ts";
 import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
@@ -18,6 +19,7 @@ import { Consumer } from "./consumer.ts";
 import { drain } from "./drain.ts";
 import { Executor } from "./executor.ts";
 import { Heartbeat } from "./host-record.ts";
+import { startImageService } from "./images/server.ts";
 import { Intake } from "./intake.ts";
 import { Offers } from "./offers.ts";
 import { reconcile } from "./reconcile.ts";
@@ -60,7 +62,20 @@ async function main(config: WorkerConfig): Promise<void> {
   const common = { pool: config.pool, hostId, incarnation, ledger, store, intake, log };
   const offers = new Offers({ ...common, messages });
   const consumer = new Consumer({ ...common, redis, offers });
-  const fixed = { id: hostId, bootId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver };
+  const secret = new ClusterSecret(redis);
+  await secret.read();
+  const images = await startImageService({
+    listen: config.imagesListen,
+    advertise: config.imagesAddress,
+    maxArchiveBytes: config.maxArchive,
+    runtime,
+    secret,
+    log,
+  });
+  const fixed = {
+    ...{ id: hostId, bootId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver },
+    imagesUrl: images.url,
+  };
   const heartbeat = new Heartbeat({ fixed, ledger, log, publish: (record) => store.publishHost(record) });
 
   await reconcile(runtime, store, hostId, log);
@@ -83,6 +98,7 @@ async function main(config: WorkerConfig): Promise<void> {
     heartbeat.stop();
     await consumer.close();
     await store.removeHost(hostId);
+    await images.close();
     await runtime.close();
     redis.disconnect();
     subscriber.disconnect();

@@ -15,6 +15,7 @@ import { Intake } from "../../worker/intake.ts";
 import { Offers } from "../../worker/offers.ts";
 import { connectRedis, Messages, RunStore } from "../../worker/run-store.ts";
 import { FakeSandbox } from "./fake-sandbox.ts";
+import { NO_IMAGES } from "./no-images.ts";
 
 export interface FakeHostOptions {
   readonly redisUrl: string;
@@ -51,6 +52,7 @@ export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostO
     driver: "fake",
     blanks: async () => ({ ready: 0, cgroups: [] }),
     ensureImage: async () => IMAGE,
+    images: NO_IMAGES,
     async openSandbox(spec) {
       specs.push(spec);
       await beforeOpen?.();

@@ -18,6 +18,7 @@ import type { HeldImage, Runtime, SandboxSpec } from "../../runtime/index.ts";
 import { Executor } from "../../worker/executor.ts";
 import { Messages, RunStore } from "../../worker/run-store.ts";
 import { exited, FakeSandbox, USAGE } from "../helpers/fake-sandbox.ts";
+import { NO_IMAGES } from "../helpers/no-images.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
 
 const HOST = "host-1";
@@ -71,6 +72,7 @@ beforeEach(async () => {
   openSandbox = async () => sandbox;
   const runtime: Runtime = {
     driver: "fake",
+    images: NO_IMAGES,
     blanks: async () => ({ ready: 0, cgroups: [] }),
     ensureImage: (...args) => ensureImage(...args),
     openSandbox: (spec, ...rest) => {

@@ -8,6 +8,7 @@ import type { RunRecord } from "../../../core/record.ts";
 import type { Runtime, Sandbox, SandboxEnd } from "../../../runtime/index.ts";
 import { Executor } from "../../../worker/executor.ts";
 import type { Ended, Messages, RunStore } from "../../../worker/run-store.ts";
+import { NO_IMAGES } from "../../helpers/no-images.ts";
 
 const IMAGE = {
   release() {},
@@ -76,6 +77,7 @@ class World {
     };
     return {
       driver: "fake",
+      images: NO_IMAGES,
       blanks: async () => ({ ready: 0, cgroups: [] }),
       ensureImage: (_reference, signal) => this.ensureImage(signal),
       openSandbox: async () => sandbox,
