@@ -47,8 +47,6 @@ export const channels = {
   changed: (id: string) => `${TAG}:changed:${id}`,
   /** About a run: there is more of its stdin. The message is empty. */
   input: (id: string) => `${TAG}:input:${id}`,
-  /** About a blob: a host has it now, or nobody fetches it any more. The message is empty. */
-  blob: (hex: string) => `${TAG}:blob-news:${hex}`,
 } as const;
 
 /** The keys of each script of transitions.ts, in its order. */

@@ -19,11 +19,12 @@ import { Consumer } from "./consumer.ts";
 import { drain } from "./drain.ts";
 import { Executor } from "./executor.ts";
 import { Heartbeat } from "./host-record.ts";
+import { ClusterPeers } from "./images/peers.ts";
 import { startImageService } from "./images/server.ts";
 import { Intake } from "./intake.ts";
 import { Offers } from "./offers.ts";
 import { reconcile } from "./reconcile.ts";
-import { connectRedis, Messages, RunStore } from "./run-store.ts";
+import { connectOptional, connectRedis, Messages, RunStore } from "./run-store.ts";
 
 /** The share of the machine's memory for runs; the rest is the kernel's, Redis' and ours. */
 const MEMORY_SHARE = 0.8;
@@ -46,11 +47,16 @@ async function main(config: WorkerConfig): Promise<void> {
   const incarnation = newIncarnation();
   await beAlone("MAYFLY_STATE_DIR", config.stateDir);
   await beAlone("MAYFLY_HOST_ID", hostId);
-  const runtime = await createRuntime({ ...config, blanks: blanksOf(config), hostId, log });
   const redis = connectRedis(config.redisUrl);
   const subscriber = redis.duplicate();
-  for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
-  await Promise.all([redis.connect(), subscriber.connect()]);
+  const optional = connectOptional(redis);
+  for (const client of [redis, subscriber, optional]) client.on("error", (error) => log.warn("redis.error", { error }));
+  const peers = config.askPeers
+    ? new ClusterPeers({ redis: optional, hostId, secret: new ClusterSecret(optional), log })
+    : undefined;
+  const runtime = await createRuntime({ ...config, blanks: blanksOf(config), hostId, peers, log });
+  await Promise.all([redis.connect(), subscriber.connect(), optional.connect()]);
+  peers?.start();
 
   const store = new RunStore(redis, config.retention, incarnation);
   const bootId = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
@@ -98,10 +104,11 @@ async function main(config: WorkerConfig): Promise<void> {
     heartbeat.stop();
     await consumer.close();
     await store.removeHost(hostId);
-    await images.close();
+    await Promise.all([images.close(), peers?.close()]);
     await runtime.close();
     redis.disconnect();
     subscriber.disconnect();
+    optional.disconnect();
     log.info("worker.stopped");
     process.exit(0);
   };
