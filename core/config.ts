@@ -46,6 +46,20 @@ export const duration = (variable: string, says: string, options: Options & { mi
 export const path = (variable: string, says: string, options: Options = {}) =>
   setting(variable, says, "an absolute path", (value) => (value.startsWith("/") ? value : undefined), options);
 
+/** Where a process listens or is to be found; the port may be left out if there is something to take it from. */
+export const address = (variable: string, says: string, options: Options & { portOptional?: true } = {}) => {
+  const form = `HOST${options.portOptional ? "[:PORT]" : ":PORT"}, an IPv6 address in brackets`;
+  const parse = (value: string) => {
+    const match = /^(?:\[(?<v6>[0-9a-fA-F:.]+)\]|(?<name>[A-Za-z0-9._-]+))(?::(?<port>\d{1,5}))?$/.exec(value);
+    const { v6, name, port } = match?.groups ?? {};
+    const host = v6 ?? name;
+    if (host === undefined || Number(port ?? 0) > 65_535 || (port === undefined && !options.portOptional))
+      return undefined;
+    return { host, port: port === undefined ? undefined : Number(port) };
+  };
+  return setting(variable, says, form, parse, options);
+};
+
 export const size = (variable: string, says: string, options: Options = {}) =>
   setting(variable, says, SIZE_FORM, parseSize, options);
 

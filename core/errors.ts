@@ -34,9 +34,11 @@ export const REASONS = {
   key_missing: { code: "unauthenticated", says: "The request carries no API key." },
   key_unknown: { code: "unauthenticated", says: "The API key is not known here." },
   origin_refused: { code: "permission_denied", says: "A gateway without keys answers only to its loopback name." },
+  operator_only: { code: "permission_denied", says: "The call is an operator's, and the key is not." },
   image_access_denied: { code: "permission_denied", says: "The registry refuses these credentials for the image." },
   route_not_found: { code: "not_found", says: "There is no such route, or not with this method." },
   run_not_found: { code: "not_found", says: "There is no such run, or its retention is over." },
+  host_not_found: { code: "not_found", says: "There is no such host, or it does not live any more." },
   image_not_allowed: {
     code: "permission_denied",
     says: "The operator's policy for images refuses the reference, or wants a digest in it.",

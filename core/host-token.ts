@@ -2,7 +2,9 @@
 //
 //   Authorization: Mayfly-Host <unix seconds>.<hex of HMAC-SHA-256(secret, "<unix seconds>\n<method>\n<path and query>")>
 
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { monotonicMs } from "./clock.ts";
+import { keys } from "./keys.ts";
 
 const SCHEME = "Mayfly-Host";
 /** How far apart two hosts' clocks may be, and how long a signature that was overheard could be used again for the same request. */
@@ -18,6 +20,49 @@ export interface SignedRequest {
 export function signHostRequest(secret: string, request: SignedRequest, nowMs = Date.now()): string {
   const seconds = Math.floor(nowMs / 1000);
   return `${SCHEME} ${seconds}.${signatureOf(secret, request, seconds)}`;
+}
+
+/** What of a Redis client the secret needs. */
+interface SecretRedis {
+  set(key: string, value: string, condition: "NX"): Promise<unknown>;
+  get(key: string): Promise<string | null>;
+}
+
+/** A Redis that was emptied has another secret; more often than this nobody looks, whoever asks. */
+const LOOK_AGAIN_MS = 1_000;
+
+/** The secret of the cluster. Whoever first wants one makes it. */
+export class ClusterSecret {
+  readonly #redis: SecretRedis;
+  #secret: Promise<string> | undefined;
+  #readAtMs = 0;
+
+  constructor(redis: SecretRedis) {
+    this.#redis = redis;
+  }
+
+  /** As it was read once; errors are Redis' own, and are not kept. */
+  read(): Promise<string> {
+    this.#secret ??= this.#load().catch((error) => {
+      this.#secret = undefined;
+      throw error;
+    });
+    return this.#secret;
+  }
+
+  /** To be called when a signature was not right: as it is in Redis now, or was a second ago. */
+  readAgain(): Promise<string> {
+    if (monotonicMs() - this.#readAtMs >= LOOK_AGAIN_MS) this.#secret = undefined;
+    return this.read();
+  }
+
+  async #load(): Promise<string> {
+    await this.#redis.set(keys.secret, randomBytes(32).toString("hex"), "NX");
+    const secret = await this.#redis.get(keys.secret);
+    if (!secret) throw new Error("Redis lost the secret while it was read");
+    this.#readAtMs = monotonicMs();
+    return secret;
+  }
 }
 
 /** False for anything but a signature of this request that is young enough. */

@@ -19,6 +19,10 @@ export const HostRecord = z
     pool: z.string(),
     version: z.string(),
     driver: z.string(),
+    imagesUrl: z
+      .url({ protocol: /^http$/ })
+      .optional()
+      .meta({ description: "Where this host answers members of its cluster about its images." }),
     state: z.enum(["ready", "draining"]),
     capacity: Capacity,
     free: Capacity,

@@ -58,6 +58,14 @@ export const ImageInspection = ImageInfo.extend({
 }).meta({ id: "ImageInspection" });
 export type ImageInspection = z.infer<typeof ImageInspection>;
 
+/** What is asked of one host, by the gateway. */
+export const HostRequests = {
+  pull: z.strictObject({ reference: z.string(), pull: z.enum(["missing", "always", "never"]).optional() }),
+  pin: z.strictObject({ reference: z.string(), pinned: z.boolean() }),
+  prune: z.strictObject({ unusedForMs: z.number().nonnegative() }),
+  verify: z.strictObject({ reference: z.string().optional(), repair: z.boolean() }),
+};
+
 /** What is on disk, once each: a layer of two images counts as shared. */
 export const ImageUsage = z
   .object({
@@ -104,3 +112,30 @@ export const PullEvent = z
   ])
   .meta({ id: "PullEvent" });
 export type PullEvent = z.infer<typeof PullEvent>;
+
+/** What a host could not do; the other hosts are not concerned. */
+export const HostFailure = z
+  .object({ host: z.string(), error: z.object({ code: z.string(), reason: z.string(), message: z.string() }) })
+  .meta({ id: "HostFailure" });
+export type HostFailure = z.infer<typeof HostFailure>;
+
+const perHost = <K extends string, T extends z.ZodType>(id: string, name: K, answer: T) =>
+  z
+    .object({
+      hosts: z.array(z.union([z.object({ host: z.string(), [name]: answer } as HostFields<K, T>), HostFailure])),
+    })
+    .meta({ id });
+type HostFields<K extends string, T> = { host: z.ZodString } & { [name in K]: T };
+
+/** What the gateway answers: each host by itself, with what it told or why it did not. */
+export const ImagesOfHosts = perHost("ImagesOfHosts", "images", z.array(ImageInfo));
+export const UsageOfHosts = perHost("ImageUsageOfHosts", "usage", ImageUsage);
+export const InspectionOfHosts = perHost("ImageInspectionOfHosts", "image", ImageInspection);
+export const ReclaimedOfHosts = perHost("ReclaimedOfHosts", "reclaimed", Reclaimed);
+export const VerifiedOfHosts = perHost("ImagesVerifiedOfHosts", "verified", Verified);
+export const PinnedOfHosts = perHost("ImagePinnedOfHosts", "pinned", z.boolean());
+export const LoadedOfHosts = perHost("ImagesLoadedOfHosts", "references", z.array(z.string()));
+
+/** One event of a pull to several hosts. The first of a stream is `hosts`; the stream is whole when each of them is ready or failed. */
+export const HostPullEvent = z.intersection(z.object({ host: z.string() }), PullEvent);
+export type HostPullEvent = z.infer<typeof HostPullEvent>;

@@ -27,6 +27,12 @@ export const keys = {
   host: (id: string) => `${TAG}:host:${id}`,
   /** Sorted set: ids of hosts by their last heartbeat (Redis time, ms). */
   hosts: `${TAG}:hosts`,
+  /** String: what members of the cluster sign requests to each other with (host-token.ts). */
+  secret: `${TAG}:secret`,
+  /** Sorted set: ids of the hosts that have a blob, by the moment (Redis time, ms) from which they are not to be believed. */
+  blob: (hex: string) => `${TAG}:blob:${hex}`,
+  /** String with a time to live: who fetches the blob from its registry now. */
+  fetch: (hex: string) => `${TAG}:fetch:${hex}`,
 } as const;
 
 /** Pub/sub channels. Best effort all of them: whoever listens reads the truth from the record. */

@@ -10,31 +10,40 @@ import { MayflyError, toMayflyError } from "../core/errors.ts";
 import { describeIssues } from "../core/issues.ts";
 import type { Log } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
-import type { FindTenant } from "./api-keys.ts";
+import type { FindCaller } from "./api-keys.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
+import type { Hosts } from "./dispatch/hosts.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { limitBody } from "./middleware/limit-body.ts";
 import { requireJson } from "./middleware/require-json.ts";
+import { requireOperator } from "./middleware/require-operator.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
 import { answerProblem, toProblem } from "./problem.ts";
 import { registerControl } from "./routes/control.ts";
 import { registerDocs } from "./routes/docs.ts";
 import { registerEvents } from "./routes/events.ts";
 import { registerHealth } from "./routes/health.ts";
+import { registerHosts } from "./routes/hosts.ts";
+import { registerImages } from "./routes/images.ts";
+import { registerImageArchives } from "./routes/images-archives.ts";
+import { registerImageStreams } from "./routes/images-streams.ts";
 import { registerRuns } from "./routes/runs.ts";
 
 export interface AppOptions {
   readonly dispatcher: Dispatcher;
+  readonly hosts: Hosts;
   /** Without it every caller on loopback is the default tenant. */
-  readonly findTenant: FindTenant | undefined;
+  readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
+  readonly maxArchiveBytes: number;
   readonly log: Log;
 }
 
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
-export function createApp({ dispatcher, findTenant, maxBodyBytes, log }: AppOptions): OpenAPIHono<GatewayEnv> {
+export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
+  const { dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
@@ -42,13 +51,18 @@ export function createApp({ dispatcher, findTenant, maxBodyBytes, log }: AppOpti
   });
   app.use(requestId());
   app.use(wideEvent(log));
-  app.use(findTenant ? authenticate(findTenant) : trustLoopback());
-  app.use(limitBody(maxBodyBytes));
+  app.use(findCaller ? authenticate(findCaller) : trustLoopback());
+  app.use(requireOperator());
+  app.use(limitBody(maxBodyBytes, maxArchiveBytes));
   app.use(requireJson());
 
   registerRuns(app, dispatcher);
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
+  registerHosts(app, hosts);
+  registerImages(app, hosts);
+  registerImageStreams(app, hosts, log);
+  registerImageArchives(app, hosts, { maxArchiveBytes, log });
   registerHealth(app, dispatcher.store);
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
   const document = () =>

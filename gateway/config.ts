@@ -13,12 +13,15 @@ export const GATEWAY_SETTINGS = {
   redisUrl: redisUrlFile("MAYFLY_REDIS_URL_FILE"),
   apiKeys: secretFile(
     "MAYFLY_API_KEYS_FILE",
-    "A file of API keys: a line each, `TENANT SHA256`, the key's SHA-256 in hex. Without it every caller is tenant `default`, on loopback only.",
+    "A file of API keys: a line each, `TENANT SHA256`, the key's SHA-256 in hex, and the word `operator` behind if the key may administer images. Without it every caller is tenant `default`, on loopback only.",
   ),
   user: text("MAYFLY_GATEWAY_USER", "The user that the gateway becomes when it is started as root.", {
     fallback: "nobody",
   }),
   maxBody: size("MAYFLY_MAX_BODY", "The largest request body; more is refused with 413.", { fallback: "8MiB" }),
+  maxArchive: size("MAYFLY_MAX_ARCHIVE_BYTES", "The largest archive of images that may be loaded.", {
+    fallback: "20GiB",
+  }),
   maxStdin: size(
     "MAYFLY_MAX_STDIN",
     "The most that a run may be sent as stdin, in all; it is held in Redis until the run is over.",

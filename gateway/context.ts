@@ -9,6 +9,8 @@ export interface GatewayEnv {
     timing: string;
     /** Whose key it is. */
     tenant: string;
+    /** Whether the key is an operator's; without keys everybody is one. */
+    isOperator: boolean;
     /** The run that the request is about, for the log. */
     run: string;
   };

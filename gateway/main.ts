@@ -12,8 +12,9 @@ import { parseApiKeys } from "./api-keys.ts";
 import { createApp } from "./app.ts";
 import { GATEWAY_SETTINGS, type GatewayConfig } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Hosts } from "./dispatch/hosts.ts";
 import { Reaper } from "./dispatch/reaper.ts";
-import { connectRedis, connectSubscriber } from "./dispatch/redis.ts";
+import { clusterSecret, connectRedis, connectSubscriber } from "./dispatch/redis.ts";
 import { RunStore } from "./dispatch/run-store.ts";
 import { Signals } from "./dispatch/signals.ts";
 import { dropPrivileges } from "./privileges.ts";
@@ -27,6 +28,12 @@ const STOP_MS = 5_000;
  */
 const KEEP_ALIVE_MS = 95_000;
 
+/** How long a request may take to come: the largest archive of images over a slow line. */
+const REQUEST_MS = 6 * 3_600_000;
+
+/** How long a connection may be silent in the middle of a request: longer than the longest wait for a run (5 min). */
+const IDLE_MS = 360_000;
+
 const log = createLog({ process: "gateway" }, (line) => process.stdout.write(line));
 process.stdout.on("error", () => {}); // Whoever read the log has gone; the work goes on.
 
@@ -38,8 +45,8 @@ try {
 }
 
 async function main(config: GatewayConfig): Promise<void> {
-  const findTenant = config.apiKeys === undefined ? undefined : parseApiKeys(config.apiKeys);
-  if (!findTenant && !isLoopback(config.listenHost)) {
+  const findCaller = config.apiKeys === undefined ? undefined : parseApiKeys(config.apiKeys);
+  if (!findCaller && !isLoopback(config.listenHost)) {
     throw new MayflyError(
       "configuration_invalid",
       `MAYFLY_LISTEN_HOST=${config.listenHost} is not a loopback address: set MAYFLY_API_KEYS_FILE`,
@@ -57,10 +64,12 @@ async function main(config: GatewayConfig): Promise<void> {
     retention: retentionMs,
     maxWaiting,
     maxBody: maxBodyBytes,
+    maxArchive: maxArchiveBytes,
   } = config;
   const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs });
   const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting, pools: config.pools });
-  const app = createApp({ dispatcher, findTenant, maxBodyBytes, log });
+  const hosts = new Hosts({ store, secret: clusterSecret(redis) });
+  const app = createApp({ dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log });
   const reaper = new Reaper(store, log);
 
   // A Redis that is away now is no reason not to start: callers are told 503 until it is there.
@@ -69,6 +78,8 @@ async function main(config: GatewayConfig): Promise<void> {
   signals.start().catch((error) => log.warn("redis.error", { error }));
   const server = await listen(app.fetch, config);
   server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.requestTimeout = REQUEST_MS;
+  server.timeout = IDLE_MS;
   const user = dropPrivileges(config.user);
   reaper.start();
   let stopping = false;
@@ -84,6 +95,7 @@ async function main(config: GatewayConfig): Promise<void> {
     setTimeout(() => server.closeAllConnections(), STOP_MS + 1_000).unref();
     setTimeout(() => process.exit(1), 2 * STOP_MS).unref();
     await Promise.all([closed, reaper.close()]);
+    await hosts.close();
     redis.disconnect();
     subscriber.disconnect();
     log.info("gateway.stopped");
@@ -96,7 +108,7 @@ async function main(config: GatewayConfig): Promise<void> {
     gateway: gatewayId,
     user,
   });
-  if (!findTenant)
+  if (!findCaller)
     log.warn("gateway.open", {
       message: "there are no API keys: everybody on this machine may run containers (MAYFLY_API_KEYS_FILE)",
     });

@@ -1,6 +1,7 @@
 // Every setting of the worker. `docs/configuration.md` is printed from this table and held to it by a test.
 
 import {
+  address,
   bool,
   type Config,
   count,
@@ -140,6 +141,26 @@ export const WORKER_SETTINGS = {
       "What images may take on disk; the least recently used go when they take more. Without it, four fifths of the file system less what others have on it, and at least half of what these leave.",
     ),
   ),
+  imagesListen: address(
+    "MAYFLY_IMAGES_LISTEN",
+    "Where this host answers the gateway and other hosts about its images; port 0 takes a free one. Hosts of several machines need an address that the others reach.",
+    { fallback: "127.0.0.1:0" },
+  ),
+  imagesAddress: optional(
+    address(
+      "MAYFLY_IMAGES_ADDRESS",
+      "Where the others find that, if it is elsewhere than it listens; needed when it listens on 0.0.0.0 or [::].",
+      { portOptional: true },
+    ),
+  ),
+  askPeers: bool(
+    "MAYFLY_PEERS",
+    "Whether layers are fetched from other hosts that have them, and from the registry by one host at a time.",
+    { fallback: "true" },
+  ),
+  maxArchive: size("MAYFLY_MAX_ARCHIVE_BYTES", "The largest archive of images that may be loaded.", {
+    fallback: "20GiB",
+  }),
   drain: duration("MAYFLY_DRAIN", "How long runs may go on after SIGTERM, before they are killed and given back.", {
     fallback: "30s",
   }),

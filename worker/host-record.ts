@@ -6,7 +6,7 @@ import type { Log } from "../core/log.ts";
 import type { Ledger } from "./admission.ts";
 
 export interface HostRecordOptions {
-  readonly fixed: Pick<HostRecord, "id" | "bootId" | "incarnation" | "pool" | "version" | "driver">;
+  readonly fixed: Pick<HostRecord, "id" | "bootId" | "incarnation" | "pool" | "version" | "driver" | "imagesUrl">;
   readonly ledger: Ledger;
   readonly publish: (record: HostRecord) => Promise<void>;
   readonly log: Log;

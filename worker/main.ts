@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { readConfig } from "../core/config.ts";
 import { isErrno, MayflyError, toMayflyError } from "../core/errors.ts";
 import { type Capacity, HOST_TTL_MS } from "../core/host.ts";
+import { ClusterSecret } from "../core/host-token.ts";
 import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
@@ -18,10 +19,12 @@ import { Consumer } from "./consumer.ts";
 import { drain } from "./drain.ts";
 import { Executor } from "./executor.ts";
 import { Heartbeat } from "./host-record.ts";
+import { ClusterPeers } from "./images/peers.ts";
+import { startImageService } from "./images/server.ts";
 import { Intake } from "./intake.ts";
 import { Offers } from "./offers.ts";
 import { reconcile } from "./reconcile.ts";
-import { connectRedis, Messages, RunStore } from "./run-store.ts";
+import { connectOptional, connectRedis, Messages, RunStore } from "./run-store.ts";
 
 /** The share of the machine's memory for runs; the rest is the kernel's, Redis' and ours. */
 const MEMORY_SHARE = 0.8;
@@ -44,17 +47,23 @@ async function main(config: WorkerConfig): Promise<void> {
   const incarnation = newIncarnation();
   await beAlone("MAYFLY_STATE_DIR", config.stateDir);
   await beAlone("MAYFLY_HOST_ID", hostId);
+  const redis = connectRedis(config.redisUrl);
+  const subscriber = redis.duplicate();
+  const optional = connectOptional(redis);
+  for (const client of [redis, subscriber, optional]) client.on("error", (error) => log.warn("redis.error", { error }));
+  const peers = config.askPeers
+    ? new ClusterPeers({ redis: optional, hostId, secret: new ClusterSecret(optional), log })
+    : undefined;
   const runtime = await createRuntime({
     ...config,
     blanks: blanksOf(config),
     imageRules: rulesOf(config),
     hostId,
+    peers,
     log,
   });
-  const redis = connectRedis(config.redisUrl);
-  const subscriber = redis.duplicate();
-  for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
-  await Promise.all([redis.connect(), subscriber.connect()]);
+  await Promise.all([redis.connect(), subscriber.connect(), optional.connect()]);
+  peers?.start();
 
   const store = new RunStore(redis, config.retention, incarnation);
   const bootId = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
@@ -66,7 +75,20 @@ async function main(config: WorkerConfig): Promise<void> {
   const common = { pool: config.pool, hostId, incarnation, ledger, store, intake, log };
   const offers = new Offers({ ...common, messages });
   const consumer = new Consumer({ ...common, redis, offers });
-  const fixed = { id: hostId, bootId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver };
+  const secret = new ClusterSecret(redis);
+  await secret.read();
+  const images = await startImageService({
+    listen: config.imagesListen,
+    advertise: config.imagesAddress,
+    maxArchiveBytes: config.maxArchive,
+    runtime,
+    secret,
+    log,
+  });
+  const fixed = {
+    ...{ id: hostId, bootId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver },
+    imagesUrl: images.url,
+  };
   const heartbeat = new Heartbeat({ fixed, ledger, log, publish: (record) => store.publishHost(record) });
 
   await reconcile(runtime, store, hostId, log);
@@ -89,9 +111,11 @@ async function main(config: WorkerConfig): Promise<void> {
     heartbeat.stop();
     await consumer.close();
     await store.removeHost(hostId);
+    await Promise.all([images.close(), peers?.close()]);
     await runtime.close();
     redis.disconnect();
     subscriber.disconnect();
+    optional.disconnect();
     log.info("worker.stopped");
     process.exit(0);
   };

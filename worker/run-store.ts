@@ -210,6 +210,11 @@ export function connectRedis(url: string | undefined): Redis {
   });
 }
 
+/** For what can be done without: commands fail at once while Redis is away, and after `commandTimeout` ms if it is slow. */
+export function connectOptional(redis: Redis): Redis {
+  return redis.duplicate({ enableOfflineQueue: false, maxRetriesPerRequest: 0, commandTimeout: 2_000 });
+}
+
 /** 50 ms after the first failure, at most 1 s between tries: a restarted Redis is found before a lease is over. */
 function reconnectDelay(tries: number): number {
   return Math.min(50 * tries, 1000);

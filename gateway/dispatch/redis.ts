@@ -3,6 +3,7 @@
 
 import { Redis } from "ioredis";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
+import { ClusterSecret } from "../../core/host-token.ts";
 
 /** How long one command may take. A Redis that is this slow is away, as far as a caller can tell. */
 const COMMAND_MS = 5_000;
@@ -44,4 +45,12 @@ export async function onRedis<T>(redis: Redis, work: () => Promise<T>): Promise<
 
 function isOurFault(error: unknown): boolean {
   return error instanceof Error && error.name === "ReplyError" && !NOT_NOW.test(error.message);
+}
+
+/** What requests to hosts are signed with. A Redis that is away is `queue_unavailable` here too. */
+export function clusterSecret(redis: Redis): ClusterSecret {
+  return new ClusterSecret({
+    set: (key, value, condition) => onRedis(redis, () => redis.set(key, value, condition)),
+    get: (key) => onRedis(redis, () => redis.get(key)),
+  });
 }

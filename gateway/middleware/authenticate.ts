@@ -2,7 +2,7 @@
 
 import type { MiddlewareHandler } from "hono";
 import { MayflyError } from "../../core/errors.ts";
-import type { FindTenant } from "../api-keys.ts";
+import type { FindCaller } from "../api-keys.ts";
 import type { GatewayEnv } from "../context.ts";
 
 /** What anybody may read: whether the gateway lives, and how its API is used. */
@@ -11,15 +11,16 @@ export const PUBLIC_ROUTES: ReadonlySet<string> = new Set(["/healthz", "/readyz"
 /** Of the one caller there is when there are no keys. */
 export const DEFAULT_TENANT = "default";
 
-export function authenticate(findTenant: FindTenant): MiddlewareHandler<GatewayEnv> {
+export function authenticate(findCaller: FindCaller): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
     if (PUBLIC_ROUTES.has(c.req.path)) return next();
     const [scheme, key] = c.req.header("authorization")?.split(" ") ?? [];
     if (scheme?.toLowerCase() !== "bearer" || !key)
       throw new MayflyError("key_missing", "send the key as `Authorization: Bearer KEY`");
-    const tenant = findTenant(key);
-    if (!tenant) throw new MayflyError("key_unknown", "no tenant has this key");
-    c.set("tenant", tenant);
+    const caller = findCaller(key);
+    if (!caller) throw new MayflyError("key_unknown", "no tenant has this key");
+    c.set("tenant", caller.tenant);
+    c.set("isOperator", caller.isOperator);
     return next();
   };
 }
@@ -45,6 +46,7 @@ export function trustLoopback(): MiddlewareHandler<GatewayEnv> {
         `a page of ${JSON.stringify(origin)} may not call a gateway without keys`,
       );
     c.set("tenant", DEFAULT_TENANT);
+    c.set("isOperator", true);
     return next();
   };
 }

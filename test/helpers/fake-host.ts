@@ -50,9 +50,9 @@ export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostO
   const specs: SandboxSpec[] = [];
   const runtime: Runtime = {
     driver: "fake",
-    images: NO_IMAGES,
     blanks: async () => ({ ready: 0, cgroups: [] }),
     ensureImage: async () => IMAGE,
+    images: NO_IMAGES,
     async openSandbox(spec) {
       specs.push(spec);
       await beforeOpen?.();

@@ -190,7 +190,11 @@ describe("packages", () => {
   });
 
   test.each<[string, (source: Source) => boolean, string[]]>([
-    ["Hono: the gateway", ({ top }) => top === "gateway", ["hono", "@hono"]],
+    [
+      "Hono: the gateway, and the image service of a host",
+      ({ top, path }) => top === "gateway" || path.startsWith("worker/images/"),
+      ["hono", "@hono"],
+    ],
     [
       "BullMQ: one file of the gateway, one of the worker, and one of the benchmark",
       ({ path }) => ["gateway/dispatch/tickets.ts", "worker/consumer.ts", BARE_BULLMQ].includes(path),

@@ -11,7 +11,11 @@ test.each([
   ["a hash that is cut", `acme ${hash("a").slice(1)}`, 1],
   ["a tenant in upper case", `Acme ${hash("a")}`, 1],
   ["a tenant with a colon", `a:b ${hash("a")}`, 1],
-  ["a third word", `acme ${hash("a")} admin`, 1],
+  ["another third word", `acme ${hash("a")} admin`, 1],
+  ["a third word in upper case", `acme ${hash("a")} Operator`, 1],
+  ["a fourth word", `acme ${hash("a")} operator x`, 1],
+  ["a third word that is not apart", `acme ${hash("a")}operator`, 1],
+  ["a key that is an operator's and is not", `acme ${hash("a")}\nacme ${hash("a")} operator`, 2],
   ["a fault further down", `# keys\n\nacme ${hash("a")}\nother`, 4],
 ])("a line with %s is refused, and named", (_, text, line) => {
   expect(() => parseApiKeys(text)).toThrow(
@@ -34,8 +38,8 @@ test("one key of two tenants is refused: nobody could say whose runs they are", 
 });
 
 test("a key is its tenant's, a tenant may have several, and any other key is nobody's", () => {
-  const findTenant = parseApiKeys(`# keys\nacme ${hash("a")}\r\n\nacme\t${hash("b")}\nother ${hash("c")}\n`);
-  expect(["a", "b", "c", "d", "", hash("a")].map(findTenant)).toEqual([
+  const findCaller = parseApiKeys(`# keys\nacme ${hash("a")}\r\n\nacme\t${hash("b")}\nother ${hash("c")}\n`);
+  expect(["a", "b", "c", "d", "", hash("a")].map((key) => findCaller(key)?.tenant)).toEqual([
     "acme",
     "acme",
     "other",
@@ -43,4 +47,10 @@ test("a key is its tenant's, a tenant may have several, and any other key is nob
     undefined,
     undefined,
   ]);
+});
+
+test("a key is an operator's only if its line says so", () => {
+  const findCaller = parseApiKeys(`acme ${hash("a")}\nacme ${hash("b")}  operator \r\n`);
+  expect(findCaller("a")).toEqual({ tenant: "acme", isOperator: false });
+  expect(findCaller("b")).toEqual({ tenant: "acme", isOperator: true });
 });

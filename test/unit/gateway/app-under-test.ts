@@ -7,12 +7,15 @@ import { parseApiKeys } from "../../../gateway/api-keys.ts";
 import { createApp } from "../../../gateway/app.ts";
 import type { GatewayEnv } from "../../../gateway/context.ts";
 import { Dispatcher } from "../../../gateway/dispatch/dispatcher.ts";
-import { connectRedis, connectSubscriber } from "../../../gateway/dispatch/redis.ts";
+import { Hosts } from "../../../gateway/dispatch/hosts.ts";
+import { clusterSecret, connectRedis, connectSubscriber } from "../../../gateway/dispatch/redis.ts";
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
 
 export const KEY = "a-key-of-acme";
+export const OPERATOR_KEY = "a-key-of-the-operator";
 export const MAX_BODY_BYTES = 16_384;
+export const MAX_ARCHIVE_BYTES = 1_000_000;
 export const HOST = "127.0.0.1:8080";
 
 export interface AppUnderTest {
@@ -27,10 +30,15 @@ export function makeApp({ keys = true }: { keys?: boolean } = {}): AppUnderTest 
   const store = new RunStore({ redis, maxQueued: 10, maxKept: 10, maxStdinBytes: 1024, retentionMs: 1000 });
   const signals = new Signals(connectSubscriber(undefined), "test");
   const dispatcher = new Dispatcher({ store, signals, gatewayId: "test", maxWaiting: 10, pools: ["default"] });
-  const findTenant = keys ? parseApiKeys(`acme ${createHash("sha256").update(KEY).digest("hex")}`) : undefined;
+  const hash = (key: string) => createHash("sha256").update(key).digest("hex");
+  const findCaller = keys ? parseApiKeys(`acme ${hash(KEY)}\nops ${hash(OPERATOR_KEY)} operator`) : undefined;
+  const hosts = new Hosts({ store, secret: clusterSecret(redis) });
   const log: Record<string, unknown>[] = [];
   const write = (line: string) => void log.push(JSON.parse(line));
-  const app = createApp({ dispatcher, findTenant, maxBodyBytes: MAX_BODY_BYTES, log: createLog({}, write) });
+  const app = createApp({
+    ...{ dispatcher, hosts, findCaller, maxBodyBytes: MAX_BODY_BYTES, maxArchiveBytes: MAX_ARCHIVE_BYTES },
+    log: createLog({}, write),
+  });
   const credentials = keys ? { authorization: `Bearer ${KEY}` } : { host: HOST };
   const request = async (path: string, init: RequestInit = {}) => {
     const headers = new Headers(credentials);
