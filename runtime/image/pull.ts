@@ -126,7 +126,10 @@ export class Puller {
         if (!isMayflyError(error) || error.reason !== "image_corrupt") throw error;
         if (source === registry && !(await stores.content.stat(layer.digest))) throw error;
         await stores.content.remove(layer.digest); // What was kept may be what was wrong.
-        return this.#from(registry, layer, repository, pulling);
+        return this.#from(registry, layer, repository, pulling).catch((again: unknown) => {
+          // Where nobody else is asked, what was wrong with it is what there is to tell.
+          throw isMayflyError(again) && again.reason === "image_not_present" ? error : again;
+        });
       },
     );
     claim.landed(layer.size);
