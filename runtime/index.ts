@@ -28,7 +28,7 @@ import {
   launcherSocketOf,
   launcherStatus,
 } from "./launcher/launcher-driver.ts";
-import { parseCredentials } from "./registry/credentials.ts";
+import { type RegistrySettings, registryOptions } from "./registry/settings.ts";
 import { createOciDriver } from "./task/oci-driver.ts";
 import type { Blanks, Guard, Sandbox, SandboxDriver, SandboxSpec } from "./task/sandbox.ts";
 
@@ -49,7 +49,7 @@ export type {
   Usage,
 } from "./task/sandbox.ts";
 
-export interface RuntimeOptions {
+export interface RuntimeOptions extends RegistrySettings {
   /** Names this host's cgroup and containers; unique among the runtimes of one machine. */
   readonly hostId: string;
   /** Directory for images and sandboxes; made if missing, this runtime's alone. */
@@ -68,9 +68,6 @@ export interface RuntimeOptions {
   readonly ociRuntime: string;
   readonly seccompProfile: string;
   readonly uidBase: number;
-  /** Text of a file like Docker's config.json. */
-  readonly registryAuth?: string | undefined;
-  readonly insecureRegistries?: readonly string[] | undefined;
   /** Which images may be run; without it, all. */
   readonly imageRules?: ImageRules | undefined;
   /** Bytes that images may take; without it, a share of the file system, see image/budget.ts. */
@@ -119,6 +116,7 @@ const native = ({ programsDir }: RuntimeOptions, name: string) =>
 /** Checks the host once, and logs what it is like. Throws `host_unavailable` with all that it lacks, `configuration_invalid` for unusable options. */
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { stateDir, runDir, uidBase, log } = options;
+  const registries = await registryOptions(options);
   const { layout, facts } = await probe(options);
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   // The container's root passes through it, as a user that owns nothing.
@@ -130,10 +128,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     platform,
     uidBase,
     unpackProgram: native(options, "mayfly-unpack"),
-    registries: {
-      insecure: options.insecureRegistries ?? [],
-      ...(options.registryAuth === undefined ? {} : { credentials: parseCredentials(options.registryAuth) }),
-    },
+    registries: { ...registries, log },
     rules: options.imageRules ?? {},
     diskBudget: options.imagesDisk,
     peers: options.peers,

@@ -100,7 +100,25 @@ export const WORKER_SETTINGS = {
   ),
   registryAuth: secretFile(
     "MAYFLY_REGISTRY_AUTH_FILE",
-    "A file of registry credentials in the form of Docker's config.json.",
+    "A file of registry credentials in the form of Docker's config.json, credential helpers included.",
+  ),
+  registrySecretsDir: optional(
+    path(
+      "MAYFLY_REGISTRY_SECRETS_DIR",
+      "A directory of registry credentials: for each registry a subdirectory host[:port] with the files username and password, or token (an OAuth2 refresh token).",
+    ),
+  ),
+  registryCertsDir: optional(
+    path(
+      "MAYFLY_REGISTRY_CERTS_DIR",
+      "A directory of certificates in the form of Docker's certs.d: for each host a subdirectory host[:port] with ca.crt, or client.cert and client.key, or all three.",
+    ),
+  ),
+  registryMirrors: optional(
+    list(
+      "MAYFLY_REGISTRY_MIRRORS",
+      "Mirrors (host=mirror[/prefix]) that are asked before a registry, in this order; each with its own credentials.",
+    ),
   ),
   insecureRegistries: optional(
     list(

@@ -10,12 +10,12 @@ import { MayflyError } from "../../core/errors.ts";
 const STDERR_TAIL_BYTES = 2048;
 
 /** Debian's own search path for root: what is installed decides, not the environment that Mayfly was started with. */
-const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+export const SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Starts a program with an environment of its own: nothing of ours is inherited. */
 export function startProcess(argv: readonly [string, ...string[]], options: SpawnOptions = {}): ChildProcess {
   const [program, ...args] = argv;
-  return spawn(program, args, { ...options, env: { PATH, ...options.env } });
+  return spawn(program, args, { ...options, env: { PATH: SEARCH_PATH, ...options.env } });
 }
 
 export interface Finished {

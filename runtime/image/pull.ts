@@ -121,17 +121,17 @@ export class Puller {
     const { stores, peers } = this.#options;
     const { source, registry, tell } = pulling;
     if (await stores.layers.find(layer.diffId)) return this.#from(source, layer, repository, pulling);
-    const directory = await this.#from(withKept(source, stores.content), layer, repository, pulling).catch(
-      async (error: unknown) => {
-        if (!isMayflyError(error) || error.reason !== "image_corrupt") throw error;
-        if (source === registry && !(await stores.content.stat(layer.digest))) throw error;
-        await stores.content.remove(layer.digest); // What was kept may be what was wrong.
-        return this.#from(registry, layer, repository, pulling).catch((again: unknown) => {
-          // Where nobody else is asked, what was wrong with it is what there is to tell.
-          throw isMayflyError(again) && again.reason === "image_not_present" ? error : again;
-        });
-      },
-    );
+    const kept = await stores.content.stat(layer.digest);
+    const from = kept ? withKept(source, stores.content) : source;
+    const directory = await this.#from(from, layer, repository, pulling).catch(async (error: unknown) => {
+      const isCorrupt = isMayflyError(error) && error.reason === "image_corrupt";
+      if (!isCorrupt || from === registry) throw error;
+      if (kept) await stores.content.remove(layer.digest);
+      return this.#from(registry, layer, repository, pulling).catch((again: unknown) => {
+        // Where nobody else is asked, what was wrong with it is what there is to tell.
+        throw isMayflyError(again) && again.reason === "image_not_present" ? error : again;
+      });
+    });
     claim.landed(layer.size);
     tell({ digest: layer.digest, state: "done", bytes: layer.size, size: layer.size });
     if (peers && (await stores.content.stat(layer.digest))) void peers.gained([layer.digest]);
@@ -140,9 +140,10 @@ export class Puller {
 
   #from(from: Source, layer: Layer, repository: Repository, { tell, signal }: Pulling): Promise<string> {
     const { digest, size } = layer;
-    return this.#options.stores.layers.ensure(layer, (asking) => from.blob(repository, digest, asking), {
+    return this.#options.stores.layers.ensure(layer, (asking) => from.blob(repository, layer, asking), {
       source: repository.host,
       signal,
+      distrust: (blob) => from.distrust(blob),
       onBytes: (bytes) => tell({ digest, state: "pulling", bytes, size }),
     });
   }

@@ -35,10 +35,19 @@ export interface ResolvedImage extends Pick<ParsedConfig, "config"> {
   readonly documents: Documents;
 }
 
-/** Asks what a tag stands for. The digest is that of the bytes themselves; what the registry's header says is not relied on. */
-export async function fetchTag({ repository, tag = "" }: Reference, source: Source, signal: AbortSignal) {
+/**
+ * Asks what a tag stands for, without its content where that can be. What the registry's header says is not relied on: whatever is
+ * got by that digest is checked against it.
+ */
+export async function fetchTag(
+  { repository, tag = "" }: Reference,
+  source: Source,
+  signal: AbortSignal,
+): Promise<Named> {
+  const digest = await source.resolve(repository, tag, signal);
+  if (digest) return { digest };
   const bytes = await source.manifest(repository, tag, signal);
-  return { digest: digestOf(bytes), bytes } satisfies Named;
+  return { digest: digestOf(bytes), bytes };
 }
 
 export interface Resolving {

@@ -6,9 +6,13 @@ import { digestOf, isDigest } from "../content/digest.ts";
 import type { ContentStore } from "../content/store.ts";
 import { MAX_MANIFEST_BYTES, type RegistryClient } from "../registry/client.ts";
 import type { Bytes, Peers } from "./peers.ts";
+import type { Repository } from "./reference.ts";
 
-/** A registry, or what stands in for one. */
-export type Source = RegistryClient;
+/** A registry, or what stands in for one. See RegistryClient. */
+export interface Source extends Omit<RegistryClient, "blob" | "distrust"> {
+  blob(repository: Repository, blob: { digest: Digest; size: number }, signal: AbortSignal): Promise<Bytes>;
+  distrust(blob: Bytes): boolean;
+}
 
 /** The other hosts of the cluster are asked first for whatever has a digest. Small things that they send wrong are asked of the registry. */
 export function withPeers(registry: Source, peers: Peers): Source {
@@ -24,8 +28,8 @@ export function withPeers(registry: Source, peers: Peers): Source {
     },
     smallBlob: (repository, digest, options) =>
       small(digest, options.maxBytes, options.signal, () => registry.smallBlob(repository, digest, options)),
-    blob: (repository, digest, signal) =>
-      peers.open(digest, signal, (asking) => registry.blob(repository, digest, asking)),
+    blob: (repository, blob, signal) =>
+      peers.open(blob.digest, signal, (asking) => registry.blob(repository, blob, asking)),
   };
 }
 
@@ -33,15 +37,15 @@ export function withPeers(registry: Source, peers: Peers): Source {
 export function withKept(source: Source, content: ContentStore): Source {
   return {
     ...source,
-    blob: async (repository, digest, signal) =>
-      (await content.open(digest)) ?? (await source.blob(repository, digest, signal)),
+    blob: async (repository, blob, signal) =>
+      (await content.open(blob.digest)) ?? (await source.blob(repository, blob, signal)),
   };
 }
 
 /** Has nothing: what is missing on this host stays missing. */
 export function nowhere(reference: string): Source {
   const refuse = () => Promise.reject(notPresent(reference));
-  return { manifest: refuse, smallBlob: refuse, blob: refuse };
+  return { resolve: refuse, manifest: refuse, smallBlob: refuse, blob: refuse, distrust: () => false };
 }
 
 export function notPresent(reference: string): MayflyError {

@@ -172,10 +172,11 @@ export function createVerifier({ stores, source }: VerifierOptions) {
     return `sha256:${hash.digest("hex")}` === digest ? "right" : "wrong";
   }
 
-  async function fetchBlob({ digest }: Layer, repository: Repository, signal: AbortSignal): Promise<void> {
+  async function fetchBlob(layer: Layer, repository: Repository, signal: AbortSignal): Promise<void> {
+    const { digest } = layer;
     const place = await content.reserve(digest);
     try {
-      await writeVerified(place.path, digest, await source.blob(repository, digest, signal));
+      await writeVerified(place.path, digest, await source.blob(repository, layer, signal));
       await place.commit();
     } catch (error) {
       await place.discard();

@@ -18,8 +18,8 @@ import { markOpaqueRoot } from "./opaque-root.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { type UnpackerOptions, unpack } from "./unpacker.ts";
 
-/** Of one layer for one image, when the connection is lost in the middle. The longer a blob, the likelier; two are mostly enough. */
-const MAX_DOWNLOADS = 2;
+/** Of one layer for one image. Whoever opens it resumes what breaks: what is lost all the same is tried once more, from another host perhaps. */
+const MAX_DOWNLOADS = { registry_unavailable: 2, image_corrupt: 4 } as const;
 
 /** Opens the layer's blob where this caller's image has it. */
 export type OpenBlob = (signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
@@ -42,6 +42,8 @@ export interface EnsureLayerOptions {
   readonly signal: AbortSignal;
   /** How many bytes of the blob have come so far. It begins anew when a connection was lost. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
+  /** Told of a blob that was not what it must be; true if another try may bring the right one. */
+  readonly distrust?: ((blob: AsyncIterable<Uint8Array>) => boolean) | undefined;
 }
 
 export interface KeptLayer {
@@ -93,7 +95,7 @@ export function createLayerStore({ directory, unpacker, blobs, log }: LayerStore
   async function ensure(
     layer: LayerDescriptor,
     open: OpenBlob,
-    { source, signal, onBytes }: EnsureLayerOptions,
+    { source, signal, onBytes, distrust = () => false }: EnsureLayerOptions,
   ): Promise<string> {
     // Downloads are shared within a registry: one that is slow holds up nobody who asks another for the same layer.
     const flight = `${source} ${layer.diffId} ${layer.digest} ${layer.size}`;
@@ -101,7 +103,16 @@ export function createLayerStore({ directory, unpacker, blobs, log }: LayerStore
       const found = await find(layer.diffId);
       if (found) return found;
       const work = (flightSignal: AbortSignal, tell: (bytes: number) => void) =>
-        build(placeOf(layer.diffId), layer, { open, unpacker, blobs, facts, log, signal: flightSignal, tell });
+        build(placeOf(layer.diffId), layer, {
+          open,
+          unpacker,
+          blobs,
+          facts,
+          log,
+          signal: flightSignal,
+          tell,
+          distrust,
+        });
       const { led, result } = flights.join(flight, signal, work, onBytes);
       const shared = await result.catch((error: unknown) => {
         if (led || signal.aborted) throw error;
@@ -164,17 +175,19 @@ interface Build {
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly tell: (bytes: number) => void;
+  readonly distrust: (blob: AsyncIterable<Uint8Array>) => boolean;
 }
 
-/** A failed `open` has had its own attempts; what is tried again here is a connection that was lost on the way. */
+/** A failed `open` has had its own attempts; what is tried again here is a source that was lost on the way, or lied. */
 async function build(place: string, layer: LayerDescriptor, building: Build): Promise<string> {
   for (let download = 1; ; download++) {
     const blob = await building.open(building.signal);
     try {
       return await unpackInto(place, blob, layer, building);
     } catch (error) {
-      const isLost = isMayflyError(error) && error.reason === "registry_unavailable";
-      if (!isLost || download === MAX_DOWNLOADS) throw error;
+      if (!isMayflyError(error) || !(error.reason in MAX_DOWNLOADS)) throw error;
+      if (download >= MAX_DOWNLOADS[error.reason as keyof typeof MAX_DOWNLOADS]) throw error;
+      if (error.reason === "image_corrupt" && !building.distrust(blob)) throw error;
     }
   }
 }

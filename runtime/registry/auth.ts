@@ -1,100 +1,132 @@
-// Proving who we are to a registry: Basic, and the Bearer token flow (distribution project, "Token Authentication").
+// Proving who we are to a registry: Basic, and bearer tokens, which its token service gives (token.ts).
 //
-//   GET manifest ──▶ 401, Bearer realm=R service=S scope=C
-//   GET R?service=S&scope=C, with Basic credentials if there are any ──▶ {"token": T, "expires_in": seconds}
+//   GET manifest ──▶ 401, WWW-Authenticate: Bearer realm=R,service=S,scope=C
+//   token for S and C from R ──▶ T, for some seconds
 //   GET manifest, Bearer T ──▶ 200
+//   … T is about to expire: another one from R, before the next request
 
-import { z } from "zod";
 import { monotonicMs } from "../../core/clock.ts";
 import { MayflyError } from "../../core/errors.ts";
 import type { Repository } from "../image/reference.ts";
+import { SingleFlight } from "../layer/single-flight.ts";
 import type { Answer } from "./answer.ts";
-import { type Challenge, parseChallenges } from "./challenge.ts";
+import { parseChallenges } from "./challenge.ts";
 import type { Credentials } from "./credentials.ts";
-import type { PlainHttpPolicy } from "./origin.ts";
+import type { Login } from "./login.ts";
+import type { OriginPolicy } from "./origin.ts";
 import { refusalOf } from "./refusal.ts";
-import type { Headings, Transport } from "./transport.ts";
-import { withoutLogin } from "./transport.ts";
+import { isExpired, readToken, type TokenService, tokenRequest } from "./token.ts";
+import { type Transport, withoutLogin } from "./transport.ts";
 
-/** The specification's default when a token does not say how long it lives, and the least it asks servers to give. */
-const DEFAULT_TOKEN_SECONDS = 60;
 /** A token is not used in its last seconds, so that it does not expire on the way. */
 const TOKEN_MARGIN_MS = 5_000;
-/** A token is some hundred bytes, and rarely kilobytes when it lists many grants. */
-const MAX_TOKEN_BYTES = 64 * 1024;
 /** One a repository that was asked lately; the oldest goes first. */
 const MAX_REMEMBERED = 512;
 
-const TOKEN_ANSWER = z.object({
-  token: z.string().min(1).optional(),
-  access_token: z.string().min(1).optional(),
-  expires_in: z.number().positive().optional(),
-});
-
 export interface Authenticator {
-  /** The `Authorization` header that worked lately for this repository, or undefined. */
-  remembered(repository: Repository): string | undefined;
-  /** Meets the challenge of a 401 and remembers how. `image_access_denied` when we have nothing that the registry takes. */
+  /**
+   * The `Authorization` header that this repository takes, as far as its registry has said what it wants; undefined until then.
+   * A token that is about to expire is replaced first.
+   */
+  authorize(repository: Repository, signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * Meets the challenge of a 401, and remembers how. Who asks at the same time shares one token.
+   * `image_access_denied` when we have nothing that the registry takes; errors of Credentials.
+   */
   meet(repository: Repository, refused: Answer, signal: AbortSignal): Promise<string>;
+  /** What `meet` gave was refused: it is forgotten, and so is the login, where it may have changed. */
+  refused(repository: Repository): void;
 }
 
 interface Remembered {
   readonly authorization: string;
   readonly expiresMs: number;
+  /** Where to get another; undefined for what does not expire. */
+  readonly service?: TokenService & { readonly from: URL };
 }
 
-export function createAuthenticator(
-  transport: Transport,
-  policy: PlainHttpPolicy,
-  credentials: Credentials,
-): Authenticator {
+export interface AuthenticatorOptions {
+  readonly transport: Transport;
+  readonly policy: OriginPolicy;
+  readonly credentials: Credentials;
+}
+
+export function createAuthenticator({ transport, policy, credentials }: AuthenticatorOptions): Authenticator {
   const memory = new Map<string, Remembered>();
+  const flights = new SingleFlight<Remembered>();
+  /** By the refresh token that the operator gave: the one that its service has put in its place. */
+  const rotated = new Map<string, string>();
+
+  async function tokenFrom(repository: Repository, service: TokenService & { from: URL }, signal: AbortSignal) {
+    const login = current(await credentials.of(repository.host, signal));
+    if (login?.kind === "bearer")
+      return { authorization: `Bearer ${login.token}`, expiresMs: Number.POSITIVE_INFINITY };
+    const askedMs = monotonicMs();
+    const { url, ...asking } = tokenRequest(service, login);
+    const answer = await transport.send(url, { ...asking, from: service.from, signal });
+    if (answer.status !== 200) {
+      credentials.refused(repository.host);
+      throw await refusalOfToken(answer, repository);
+    }
+    const token = await readToken(answer, askedMs);
+    if (!token) throw denied(repository, "the registry's token service gives no token");
+    if (login?.kind === "identity" && token.refreshToken) replace(login.refreshToken, token.refreshToken);
+    return { authorization: `Bearer ${token.value}`, expiresMs: token.expiresMs, service };
+  }
+
+  function current(login: Login | undefined): Login | undefined {
+    if (login?.kind !== "identity") return login;
+    return { kind: "identity", refreshToken: rotated.get(login.refreshToken) ?? login.refreshToken };
+  }
+
+  function replace(used: string, next: string): void {
+    const [given = used] = [...rotated].find(([, latest]) => latest === used) ?? [];
+    keep(rotated, given, next);
+  }
+
+  async function answerChallenge(repository: Repository, refused: Answer, signal: AbortSignal): Promise<Remembered> {
+    const challenges = parseChallenges(refused.header("www-authenticate") ?? "");
+    // Bearer first: a registry that offers both wants Basic only at its realm.
+    const bearer = challenges.find(({ scheme }) => scheme === "bearer");
+    if (bearer) return tokenFrom(repository, serviceOf(bearer.parameters, { repository, refused, policy }), signal);
+    if (!challenges.some(({ scheme }) => scheme === "basic"))
+      throw denied(repository, "the registry offers no way to log in");
+    const login = await credentials.of(repository.host, signal);
+    if (login?.kind === "basic") return { authorization: `Basic ${login.basic}`, expiresMs: Number.POSITIVE_INFINITY };
+    throw denied(repository, `the registry asks for a login${login ? " with a password, and we have a token" : ""}`);
+  }
+
+  async function learn(
+    repository: Repository,
+    signal: AbortSignal,
+    how: (signal: AbortSignal) => Promise<Remembered>,
+  ): Promise<string> {
+    const key = keyOf(repository);
+    const entry = await flights.join(key, signal, how).result;
+    keep(memory, key, entry);
+    return entry.authorization;
+  }
+
   return {
-    remembered(repository) {
-      const entry = memory.get(keyOf(repository));
-      return entry && entry.expiresMs > monotonicMs() ? entry.authorization : undefined;
+    async authorize(repository, signal) {
+      const known = memory.get(keyOf(repository));
+      if (!known || !isExpired(known, TOKEN_MARGIN_MS)) return known?.authorization;
+      const { service } = known;
+      return service && learn(repository, signal, (shared) => tokenFrom(repository, service, shared));
     },
-    async meet(repository, refused, signal) {
-      const basic = credentials.get(repository.host);
-      const entry = await answerChallenge({ repository, refused, basic, transport, policy, signal });
+    meet: (repository, refused, signal) =>
+      learn(repository, signal, (shared) => answerChallenge(repository, refused, shared)),
+    refused(repository) {
       memory.delete(keyOf(repository));
-      memory.set(keyOf(repository), entry);
-      for (const oldest of memory.keys()) if (memory.size > MAX_REMEMBERED) memory.delete(oldest);
-      return entry.authorization;
+      credentials.refused(repository.host);
     },
   };
 }
 
-interface Meeting {
-  readonly repository: Repository;
-  readonly refused: Answer;
-  readonly basic: string | undefined;
-  readonly transport: Transport;
-  readonly policy: PlainHttpPolicy;
-  readonly signal: AbortSignal;
-}
-
-/** Bearer first: a registry that offers both wants Basic only at its realm. */
-async function answerChallenge(meeting: Meeting): Promise<Remembered> {
-  const { refused, basic, repository } = meeting;
-  const challenges = parseChallenges(refused.headers.get("www-authenticate") ?? "");
-  const bearer = challenges.find(({ scheme }) => scheme === "bearer");
-  if (bearer) return fetchToken(bearer, meeting);
-  const takesBasic = challenges.some(({ scheme }) => scheme === "basic");
-  if (takesBasic && basic !== undefined)
-    return { authorization: `Basic ${basic}`, expiresMs: Number.POSITIVE_INFINITY };
-  throw denied(repository, takesBasic ? "the registry asks for a login" : "the registry offers no way to log in");
-}
-
-async function fetchToken(challenge: Challenge, meeting: Meeting): Promise<Remembered> {
-  const { repository, basic, transport, signal } = meeting;
-  const askedMs = monotonicMs();
-  const headers: Headings = basic === undefined ? {} : { authorization: `Basic ${basic}` };
-  const answer = await transport.get(realmUrl(challenge, meeting), headers, signal);
-  if (answer.status !== 200) throw await refusalOfToken(answer, repository);
-  const token = readToken(await answer.bytes(MAX_TOKEN_BYTES));
-  if (token === undefined) throw denied(repository, "the registry's token service gives no token");
-  return { authorization: `Bearer ${token.value}`, expiresMs: askedMs + token.seconds * 1_000 - TOKEN_MARGIN_MS };
+function keep<T>(memory: Map<string, T>, key: string, value: T): void {
+  memory.delete(key);
+  memory.set(key, value);
+  for (const oldest of memory.keys()) if (memory.size > MAX_REMEMBERED) memory.delete(oldest);
 }
 
 /** A token service knows users, not images: whatever it refuses is a matter of access, unless it is only out of order. */
@@ -104,31 +136,21 @@ async function refusalOfToken(answer: Answer, repository: Repository): Promise<M
   return new MayflyError("image_access_denied", refusal.message, { details: refusal.details });
 }
 
+interface Challenged {
+  readonly repository: Repository;
+  readonly refused: Answer;
+  readonly policy: OriginPolicy;
+}
+
 /** Some registries name no scope; then it is the one this request needs. A realm is as foreign as a redirect. */
-function realmUrl({ parameters }: Challenge, { repository, refused, policy }: Meeting): URL {
+function serviceOf(parameters: Readonly<Record<string, string>>, { repository, refused, policy }: Challenged) {
   const { realm = "", service, scope = `repository:${repository.path}:pull` } = parameters;
   if (!URL.canParse(realm)) throw denied(repository, "the registry names no token service");
   const url = withoutLogin(new URL(realm));
-  if (!policy.allows(url, refused.url))
-    throw denied(repository, "the registry's token service would get the login in the clear");
-  if (service !== undefined) url.searchParams.set("service", service);
-  url.searchParams.set("scope", scope);
-  return url;
-}
-
-function readToken(body: Buffer | undefined): { value: string; seconds: number } | undefined {
-  const answer = TOKEN_ANSWER.safeParse(parseJson(body)).data;
-  const value = answer?.token ?? answer?.access_token;
-  const isHeaderSafe = value !== undefined && /^[\x21-\x7e]+$/.test(value);
-  return isHeaderSafe ? { value, seconds: answer?.expires_in ?? DEFAULT_TOKEN_SECONDS } : undefined;
-}
-
-function parseJson(body: Buffer | undefined): unknown {
-  try {
-    return JSON.parse(body?.toString("utf8") ?? "");
-  } catch {
-    return undefined; // The caller's schema refuses undefined, with a better message.
-  }
+  const objection = policy.whyNot(url, refused.url);
+  if (objection !== undefined)
+    throw denied(repository, `the registry's token service at ${url.host} is not asked: ${objection}`);
+  return { realm: url, service, scope, from: refused.url };
 }
 
 function keyOf({ host, path }: Repository): string {

@@ -1,26 +1,36 @@
-// Which hosts may be spoken to in the clear.
+// Where a registry may be asked, and where it may lead: in the clear only where that is allowed by name, and never inwards.
 
-/** Where plain HTTP is allowed. Everything else is HTTPS with a certificate that Node trusts. */
-export interface PlainHttpPolicy {
-  /** `scheme://host[:port]` under which a registry is asked. */
+import { isInner } from "./inner-address.ts";
+
+export interface OriginPolicy {
+  /** `scheme://host[:port]` under which a registry is asked: plain HTTP where it is allowed, else HTTPS with a certificate that is trusted. */
   originOf(host: string): string;
-  /** May this URL be asked, that an answer of `from` led to? HTTPS may; HTTP only where it is allowed, and never after HTTPS. */
-  allows(url: URL, from: URL): boolean;
+  /**
+   * Why this URL must not be asked, that an answer of `from` led to; undefined if it may. HTTPS may; HTTP only where it is
+   * allowed, and never after HTTPS; this machine and its cloud's own addresses only after a registry that is `near`.
+   */
+  whyNot(url: URL, from: URL): string | undefined;
+  /** Is it on the loopback network, or listed? Then it is the operator's own, and may lead to any address. */
+  isNear(url: URL): boolean;
 }
 
 /**
  * `insecure` lists `host` or `host:port`. A registry on it, or on the loopback network (127.0.0.0/8, ::1, localhost),
  * is spoken to over plain HTTP.
  */
-export function createPlainHttpPolicy(insecure: readonly string[]): PlainHttpPolicy {
+export function createOriginPolicy(insecure: readonly string[]): OriginPolicy {
   const listed = new Set(insecure.map((host) => host.toLowerCase()));
-  const isPlain = (url: URL) => listed.has(url.host) || listed.has(url.hostname) || isLoopback(url.hostname);
+  const isNear = (url: URL) => listed.has(url.host) || listed.has(url.hostname) || isLoopback(url.hostname);
   return {
+    isNear,
     originOf(host) {
-      return isPlain(new URL(`http://${host}/`)) ? `http://${host}` : `https://${host}`;
+      return isNear(new URL(`http://${host}/`)) ? `http://${host}` : `https://${host}`;
     },
-    allows(url, from) {
-      return url.protocol === "https:" || (url.protocol === "http:" && from.protocol === "http:" && isPlain(url));
+    whyNot(url, from) {
+      const isPlain = url.protocol === "http:" && from.protocol === "http:" && isNear(url);
+      if (url.protocol !== "https:" && !isPlain) return "plain HTTP is not allowed for this host";
+      const goesInwards = isInner(url.hostname) && url.origin !== from.origin && !isNear(from);
+      return goesInwards ? "a registry may not send us to an address of this machine or its network link" : undefined;
     },
   };
 }

@@ -2,6 +2,7 @@
 
 import { type ErrorReason, MayflyError } from "../../core/errors.ts";
 import type { Answer } from "./answer.ts";
+import { retryAfterMs } from "./gate.ts";
 
 /** Enough for the errors document of the distribution specification; the rest of a refusal's body is not read. */
 const MAX_REFUSAL_BYTES = 8 * 1024;
@@ -10,9 +11,13 @@ const MAX_QUOTED_CHARACTERS = 200;
 /** An error for an answer that is not a success, in the registry's own words where it has some. Reads the body to its end. */
 export async function refusalOf(answer: Answer, what: string): Promise<MayflyError> {
   const words = quote(await answer.bytes(MAX_REFUSAL_BYTES).catch(() => undefined)); // The status alone says enough.
-  const retryAfter = answer.headers.get("retry-after");
+  const waitMs = retryAfterMs(answer);
   return new MayflyError(reasonOf(answer.status), `${what}: the registry answers ${answer.status}${words}`, {
-    details: { host: answer.url.host, status: answer.status, ...(retryAfter === null ? {} : { retryAfter }) },
+    details: {
+      host: answer.url.host,
+      status: answer.status,
+      ...(waitMs === undefined ? {} : { retryAfterS: Math.ceil(waitMs / 1_000) }),
+    },
   });
 }
 

@@ -1,23 +1,41 @@
-// One GET, as the registry client needs it: time limits, bounded retries, redirects that do not carry credentials away.
-// Knows HTTP, and nothing of registries.
+// One request, as the registry client needs it: time limits, bounded retries, waiting where a host asks for it, redirects that
+// neither carry credentials away nor lead inwards. Knows HTTP, and nothing of registries.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { MayflyError } from "../../core/errors.ts";
-import { type Answer, answerOf, networkError, unreachable } from "./answer.ts";
-import type { PlainHttpPolicy } from "./origin.ts";
+import { request as send } from "undici";
+import { isMayflyError } from "../../core/errors.ts";
+import type { Log } from "../../core/log.ts";
+import { VERSION } from "../../core/version.ts";
+import { createAgents, MAX_CONNECTIONS_PER_ORIGIN } from "./agents.ts";
+import { type Answer, answerOf, type BodyLimits, networkError, unreachable } from "./answer.ts";
+import { isCertificateError } from "./certificates.ts";
+import { Gate, retryAfterMs } from "./gate.ts";
+import type { OriginPolicy } from "./origin.ts";
+import { QuotaWatch } from "./quota.ts";
+import { Turns } from "./turns.ts";
 import { TimeLimitError, Watchdog } from "./watchdog.ts";
 
-export interface TransportLimits {
-  /** One attempt: until the headers are there, and all of a body that is read whole. */
+export interface TransportLimits extends BodyLimits {
+  /** One attempt: until the headers are there, and all of a body that is read whole. For a body that is read as it comes, see BodyLimits. */
   readonly requestMs: number;
-  /** Until the next chunk of a body that is read as it comes. There is no limit for all of it: the caller's signal has one. */
-  readonly idleMs: number;
   /** Waits before the second, third … attempt. Their number bounds the attempts. */
   readonly retryDelaysMs: readonly number[];
+  /** The longest that a request waits where a host asks it to (`Retry-After`); told to wait longer, it fails. */
+  readonly maxWaitMs: number;
 }
 
-/** Three attempts within about two seconds: a restart of a proxy is bridged, and a run does not wait for a dead registry. */
-export const TRANSPORT_LIMITS: TransportLimits = { requestMs: 15_000, idleMs: 30_000, retryDelaysMs: [300, 1_200] };
+/**
+ * Three attempts within about two seconds: a restart of a proxy is bridged, and a run does not wait for a dead registry.
+ * 4 KiB/s is a tenth of a modem that nobody has any more: what sends less is broken, or holds us up on purpose.
+ */
+export const TRANSPORT_LIMITS: TransportLimits = {
+  requestMs: 15_000,
+  idleMs: 30_000,
+  minBytesPerS: 4_096,
+  rateWindowMs: 30_000,
+  retryDelaysMs: [300, 1_200],
+  maxWaitMs: 10_000,
+};
 
 /** Registries redirect once, to their storage; some add a hop for a region. */
 const MAX_REDIRECTS = 5;
@@ -27,56 +45,87 @@ const REDIRECTS = [301, 302, 303, 307, 308];
 /** Names in lower case. */
 export type Headings = Readonly<Record<string, string>>;
 
-export interface Transport {
-  /**
-   * Asks, and asks again on a network error or a 5xx, never on anything else. `Authorization` stays with the origin of `url`.
-   * Errors: `registry_unavailable` when nothing answers; the last 5xx is returned as it is. The signal's reason when it aborts.
-   */
-  get(url: URL, headers: Headings, signal: AbortSignal): Promise<Answer>;
+export interface Request {
+  /** `GET` if it says nothing. A `POST` is never redirected: its body is a secret. */
+  readonly method?: "GET" | "HEAD" | "POST";
+  readonly headers: Headings;
+  readonly body?: string;
+  /** Whose answer led to the URL; without one the caller chose it. What a registry may lead to is bounded (origin.ts). */
+  readonly from?: URL;
+  /** One attempt and no waiting: there is another server that has the same. */
+  readonly hasty?: boolean;
+  readonly signal: AbortSignal;
 }
 
-export function createTransport(policy: PlainHttpPolicy, limits: TransportLimits = TRANSPORT_LIMITS): Transport {
-  const attempt = (url: URL, headers: Headings, signal: AbortSignal) =>
-    follow(url, headers, { policy, limits, signal });
+export interface Transport {
+  /**
+   * Asks, and asks again on a network error, a 5xx, or when told to come back later. `Authorization` stays with the origin of `url`.
+   * Errors: `registry_unavailable` when nothing answers, or the host wants to be left alone for too long; the last 5xx or 429 is
+   * returned as it is. The signal's reason when it aborts.
+   */
+  send(url: URL, request: Request): Promise<Answer>;
+}
+
+export interface TransportOptions {
+  readonly policy: OriginPolicy;
+  readonly limits: TransportLimits;
+  /** See certificates.ts. */
+  readonly certsDir?: string | undefined;
+  readonly log: Log;
+}
+
+export function createTransport(options: TransportOptions): Transport {
+  const { limits, policy } = options;
+  const ask = createAsker(options);
   return {
-    async get(url, headers, signal) {
-      for (const delayMs of limits.retryDelaysMs) {
-        const answer = await attempt(url, headers, signal).catch(retryable);
-        if (answer !== undefined && answer.status < 500) return answer;
+    async send(url, request) {
+      for (const delayMs of request.hasty ? [] : limits.retryDelaysMs) {
+        const answer = await follow(url, request, { policy, ask }).catch(retryable);
+        if (answer && !isWorthAnother(answer)) return answer;
         await answer?.discard();
-        await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+        await sleep(delayMs, undefined, { signal: request.signal }).catch(() => request.signal.throwIfAborted());
       }
-      return attempt(url, headers, signal);
+      return follow(url, request, { policy, ask });
     },
   };
 }
 
-/** Undefined for a network error, which another attempt may not meet. After a time limit there is no time for another. */
+/** One that says when to come back is asked again then: its gate is closed until that time. */
+function isWorthAnother(answer: Answer): boolean {
+  return answer.status >= 500 || (answer.status === 429 && retryAfterMs(answer) !== undefined);
+}
+
+/** Undefined for a network error, which another attempt may not meet. A time limit and a certificate leave no hope for that. */
 function retryable(error: unknown): undefined {
-  const isNetworkError = error instanceof MayflyError && error.reason === "registry_unavailable";
-  if (isNetworkError && !(error.cause instanceof TimeLimitError)) return undefined;
+  const isNetworkError = isMayflyError(error) && error.reason === "registry_unavailable" && error.cause !== undefined;
+  if (isNetworkError && !(error.cause instanceof TimeLimitError) && !isCertificateError(error.cause)) return undefined;
   throw error;
 }
 
-interface Attempt {
-  readonly policy: PlainHttpPolicy;
-  readonly limits: TransportLimits;
-  readonly signal: AbortSignal;
+interface Hop {
+  readonly headers: Headings;
+  /** May the host's name lead to an inner address? */
+  readonly outwards: boolean;
 }
 
+type Ask = (url: URL, request: Request, hop: Hop) => Promise<Answer>;
+
 /** Once another origin has had a say in where to go, the credentials stay behind, even on the way back. */
-async function follow(start: URL, headers: Headings, attempt: Attempt): Promise<Answer> {
+async function follow(start: URL, request: Request, { policy, ask }: { policy: OriginPolicy; ask: Ask }) {
+  const from = request.from ?? start;
   let url = start;
-  let sent = headers;
+  let headers = request.headers;
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-    if (!attempt.policy.allows(url, start))
-      throw unreachable(url, new Error("plain HTTP is not allowed for this host"));
-    const answer = await ask(url, sent, attempt);
-    const location = answer.headers.get("location");
-    if (!REDIRECTS.includes(answer.status) || location === null || !URL.canParse(location, url)) return answer;
+    const objection = policy.whyNot(url, from);
+    if (objection !== undefined) throw unreachable(url, new Error(objection));
+    const outwards = url.origin !== from.origin && !policy.isNear(from);
+    const answer = await ask(url, request, { headers, outwards });
+    const location = answer.header("location");
+    const isRedirect = REDIRECTS.includes(answer.status) && request.method !== "POST";
+    if (!isRedirect || location === undefined || !URL.canParse(location, url)) return answer;
     await answer.discard();
     url = withoutLogin(new URL(location, url));
-    if (url.origin !== start.origin) sent = withoutCredentials(headers);
+    if (url.origin !== start.origin) headers = withoutCredentials(headers);
   }
   throw unreachable(start, new Error(`more than ${MAX_REDIRECTS} redirects`));
 }
@@ -92,19 +141,46 @@ function withoutCredentials(headers: Headings): Headings {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== "authorization"));
 }
 
+/** What all requests share: the connections, whose turn it is, and which hosts want to be left alone. */
+function createAsker({ limits, certsDir, log }: TransportOptions): Ask {
+  const agents = createAgents(certsDir);
+  const turns = new Turns(MAX_CONNECTIONS_PER_ORIGIN);
+  const gate = new Gate();
+  const quotas = new QuotaWatch(log);
+
+  return async (url, request, hop) => {
+    const { signal } = request;
+    const giveBack = await turns.take(url.origin, signal);
+    const watchdog = new Watchdog(signal);
+    const close = () => {
+      watchdog.stop();
+      giveBack();
+    };
+    try {
+      await gate.pass(url.host, request.hasty ? 0 : limits.maxWaitMs, signal);
+      watchdog.allow(limits.requestMs);
+      const response = await send(url, {
+        method: request.method ?? "GET",
+        headers: headersFor(hop.headers),
+        body: request.body ?? null,
+        dispatcher: await agents.to(url.host, hop),
+        signal: watchdog.signal,
+      });
+      // Its reader is told of an error; without a reader nobody needs to be.
+      response.body.on("error", () => {}).once("close", close);
+      const answer = answerOf(response, { url, signal, watchdog, limits });
+      gate.hear(url.host, answer);
+      quotas.hear(url.host, answer.header);
+      return answer;
+    } catch (error) {
+      close();
+      if (isCertificateError(error)) agents.forget(url.host);
+      throw networkError(url, error, signal);
+    }
+  };
+}
+
 /** Content is asked for as it is: its digest is that of the bytes in the registry, not of a coding on the way. */
-async function ask(url: URL, headers: Headings, { limits, signal }: Attempt): Promise<Answer> {
-  const watchdog = new Watchdog(signal);
-  const init = {
-    headers: { "accept-encoding": "identity", ...headers },
-    redirect: "manual",
-    signal: watchdog.signal,
-  } as const;
-  watchdog.allow(limits.requestMs);
-  try {
-    return answerOf(await fetch(url, init), { url, signal, watchdog, idleMs: limits.idleMs });
-  } catch (error) {
-    watchdog.stop();
-    throw networkError(url, error, signal);
-  }
+function headersFor(headers: Headings): Headings {
+  return { "accept-encoding": "identity", "user-agent": `mayfly/${VERSION}`, ...headers };
 }

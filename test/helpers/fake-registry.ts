@@ -1,18 +1,29 @@
 // A registry in memory, for what a real one will not do on demand: count, lie, hang, redirect, hand out tokens.
 //
-// It answers the two GETs of a pull, over plain HTTP on the loopback interface. Everything else is the test's: `intercept`
+// It answers the GETs and the HEAD of a pull, over plain HTTP on the loopback interface. Everything else is the test's: `intercept`
 // sees each request first and may answer it.
 
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import type { Blob, BuiltImage, BuiltIndex } from "./image-builder.ts";
 import type { Login } from "./registry.ts";
 
 export interface FakeRequest {
+  readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;
   readonly authorization: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+  /** Of a POST; to be asked for once. */
+  body(): Promise<string>;
 }
 
 /** Returns true when it has answered, or will. */
@@ -24,6 +35,8 @@ export interface FakeRegistryOptions {
   readonly tokens?: Login | "anonymous";
   /** What a token answer says of its life. */
   readonly tokenSeconds?: number;
+  /** Answers all of a blob to who asks for the rest of it, as the specification allows. */
+  readonly ignoresRanges?: boolean;
 }
 
 export interface FakeRegistry {
@@ -37,6 +50,8 @@ export interface FakeRegistry {
   /** Replaces what is served for a digest, without changing its name. */
   lie(digest: string, bytes: Buffer): void;
   forget(digest: string): void;
+  /** Breaks the connection in the middle of the next answers with this digest: each after so many bytes of its body. */
+  cut(digest: string, ...afterBytes: number[]): void;
   /** Cuts all connections. Idempotent. */
   stop(): Promise<void>;
 }
@@ -45,6 +60,7 @@ const TOKEN = "a-token";
 
 export async function startFakeRegistry(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
   const content = new Map<string, Blob>();
+  const cuts = new Map<string, number[]>();
   const requests: FakeRequest[] = [];
   const server = createServer((incoming, response) => {
     const request = read(incoming);
@@ -52,7 +68,7 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
     if (options.intercept?.(request, response)) return;
     if (request.path === "/token") return answerToken(request, response, options);
     if (options.tokens && request.authorization !== `Bearer ${TOKEN}`) return challenge(incoming, response);
-    serve(request, response, content);
+    serve(request, response, { content, cuts, ignoresRanges: options.ignoresRanges ?? false });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -72,6 +88,7 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
       if (blob) content.set(digest, { ...blob, bytes });
     },
     forget: (digest) => void content.delete(digest),
+    cut: (digest, ...afterBytes) => void cuts.set(digest, afterBytes),
     async stop() {
       if (!server.listening) return;
       server.close();
@@ -83,7 +100,9 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
 
 function read(incoming: IncomingMessage): FakeRequest {
   const url = new URL(incoming.url ?? "/", "http://fake");
-  return { path: url.pathname, query: url.searchParams, authorization: incoming.headers.authorization };
+  const { method = "", headers } = incoming;
+  const { authorization } = headers;
+  return { method, path: url.pathname, query: url.searchParams, authorization, headers, body: () => text(incoming) };
 }
 
 function blobsOf(image: BuiltImage | BuiltIndex): Blob[] {
@@ -91,11 +110,28 @@ function blobsOf(image: BuiltImage | BuiltIndex): Blob[] {
   return [image.manifest, ...parts.flatMap((part) => [part.manifest, ...part.blobs])];
 }
 
-function serve({ path }: FakeRequest, response: ServerResponse, content: ReadonlyMap<string, Blob>): void {
-  const [, repository = "", kind, name = ""] = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(path) ?? [];
+interface Shelf {
+  readonly content: ReadonlyMap<string, Blob>;
+  readonly cuts: ReadonlyMap<string, number[]>;
+  readonly ignoresRanges: boolean;
+}
+
+function serve(request: FakeRequest, response: ServerResponse, { content, cuts, ignoresRanges }: Shelf): void {
+  const [, repository = "", kind, name = ""] = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(request.path) ?? [];
   const blob = content.get(name.startsWith("sha256:") ? name : `${repository}:${name}`);
-  if (!blob) refuse(response, 404, kind === "blobs" ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN");
-  else response.writeHead(200, { "content-type": blob.mediaType, "content-length": blob.bytes.length }).end(blob.bytes);
+  if (!blob) return refuse(response, 404, kind === "blobs" ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN");
+  const from = ignoresRanges ? undefined : /^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1];
+  const part = blob.bytes.subarray(Number(from ?? 0));
+  const { length } = blob.bytes;
+  response.writeHead(from === undefined ? 200 : 206, {
+    "content-type": blob.mediaType,
+    "content-length": part.length,
+    ...(from === undefined ? {} : { "content-range": `bytes ${from}-${length - 1}/${length}` }),
+    ...(kind === "manifests" ? { "docker-content-digest": blob.digest } : {}),
+  });
+  const afterBytes = cuts.get(name)?.shift();
+  if (afterBytes === undefined) response.end(part);
+  else response.write(part.subarray(0, afterBytes), () => response.destroy());
 }
 
 /** An errors document as the distribution specification has it. */

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "vitest";
-import { parseCredentials } from "../../runtime/registry/credentials.ts";
+import { parseCredentials } from "../../runtime/registry/auth-file.ts";
+import { createCredentials } from "../../runtime/registry/credentials.ts";
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from "../helpers/fake-registry.ts";
 import { buildImage, buildLayer, pushImage } from "../helpers/image-builder.ts";
 import { makeStore, NEVER, type StoreUnderTest } from "../helpers/image-store.ts";
@@ -15,9 +16,8 @@ afterEach(async () => {
 });
 
 function credentialsFor(host: string, { user, password }: Login) {
-  return parseCredentials(
-    JSON.stringify({ auths: { [host]: { auth: Buffer.from(`${user}:${password}`).toString("base64") } } }),
-  );
+  const auth = Buffer.from(`${user}:${password}`).toString("base64");
+  return createCredentials({ file: parseCredentials(JSON.stringify({ auths: { [host]: { auth } } })) });
 }
 
 async function fake(options: FakeRegistryOptions): Promise<FakeRegistry> {
@@ -74,7 +74,8 @@ test("an expired token is replaced by a new one", async () => {
   const registry = await fake({ tokens: "anonymous", tokenSeconds: 1 }); // Within the margin: never used twice.
   const { store } = await storeFor(registry.host);
   await store.ensure(registry.add("demo/a:1", IMAGE).reference, NEVER);
-  expect(registry.count(/token/)).toBe(1 + IMAGE.blobs.length);
+  // One each for the tag's HEAD, the manifest and the config; the layers are asked for together, and may share one.
+  expect(registry.count(/token/)).toBeGreaterThanOrEqual(4);
 });
 
 test("a token service that refuses the login denies the image", async () => {
@@ -129,7 +130,9 @@ test("a realm over plain HTTP on another host never sees the credentials", async
     },
   });
   const { store } = await storeFor(registry.host, LOGIN);
-  await expect(store.ensure(registry.add("demo/a:1", IMAGE).reference, NEVER)).rejects.toThrow("in the clear");
+  await expect(store.ensure(registry.add("demo/a:1", IMAGE).reference, NEVER)).rejects.toThrow(
+    "plain HTTP is not allowed",
+  );
 });
 
 test("a redirect to another origin carries no credentials, and one within the origin does", async () => {

@@ -3,10 +3,12 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Readable, Writable } from "node:stream";
+import { Readable, type Writable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { digestOf } from "../../runtime/content/digest.ts";
 import { finished, startProcess } from "../../runtime/host/command.ts";
 import { unpack } from "../../runtime/layer/unpacker.ts";
 import { NEVER, UID_BASE, UNPACK_PROGRAM } from "../helpers/image-store.ts";
@@ -99,8 +101,11 @@ async function archiveAndUnpack(writer: readonly string[], from: string, to: str
   const [program = "tar", ...options] = writer;
   const child = startProcess([program, ...options, "-cf", "-", "-C", from, "."], { stdio: ["ignore", "pipe", "pipe"] });
   const ended = finished(child);
-  await unpack(child.stdout as Readable, to, { program: UNPACK_PROGRAM, uidBase: UID_BASE, signal: NEVER });
+  const tar = await buffer(child.stdout as Readable);
   expect(await ended).toMatchObject({ exitCode: 0 });
+  const digest = digestOf(tar);
+  const layer = { digest, diffId: digest, size: tar.length, compression: "none" } as const;
+  await unpack(Readable.from([tar]), to, { program: UNPACK_PROGRAM, uidBase: UID_BASE, layer, signal: NEVER });
 }
 
 const RUNS = 6;

@@ -30,9 +30,10 @@ describe("the request of mayfly run", () => {
   it("has every flag in its own field", () => {
     const flags =
       "-e A=1 -e HOME --env-file vars.env -w /srv -u 1000:1000 -m 64m --cpus 0.5 --pids-limit 20 --disk 1m --output-limit 2MiB " +
-      "--timeout 5s --queue-timeout 1m --grace 0s -l build=17 --label nightly --retries 2 --priority 9 --pool gpu --entrypoint /bin/sh -i";
+      "--timeout 5s --queue-timeout 1m --grace 0s -l build=17 --label nightly --retries 2 --priority 9 --pool gpu --pull always --entrypoint /bin/sh -i";
     expect(request(...flags.split(" "), "busybox", "-c", "true")).toEqual({
       image: "busybox",
+      pull: "always",
       entrypoint: ["/bin/sh"],
       command: ["-c", "true"],
       env: { FILE: "yes", A: "1", HOME: "/home/me" },
@@ -46,6 +47,10 @@ describe("the request of mayfly run", () => {
       priority: 9,
       pool: "gpu",
     });
+  });
+
+  it("takes only a policy that there is for --pull, and names the flag", () => {
+    expect(() => request("--pull", "sometimes", "busybox")).toThrow(/--pull/);
   });
 
   it("with -t has the terminal's size, and the time and room of a session unless told otherwise", () => {
