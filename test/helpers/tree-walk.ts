@@ -31,7 +31,7 @@ export function walkTree(directory: string, uidBase = 0): Promise<TreeEntry[]> {
 /** What a container sees of its layers, the lowest first: through an overlay of the kernel's, in a mount namespace of its own. */
 export async function walkLayers(layers: readonly string[], uidBase: number): Promise<TreeEntry[]> {
   const merged = await mkdtemp(join(tmpdir(), "mayfly-merged-"));
-  const lower = layers.length === 1 ? [...layers, merged] : layers; // overlayfs wants two; what it covers is empty.
+  const lower = layers.length === 1 ? [merged, ...layers] : layers; // overlayfs wants two; the lowest is empty.
   const mount = `mount -t overlay overlay -o lowerdir=${lower.toReversed().join(":")} ${merged}`;
   try {
     return await entriesOf(["unshare", "-m", "sh", "-c", `${mount} && exec python3 ${WALK} ${merged} ${uidBase}`]);

@@ -236,13 +236,34 @@ test.each([NET_RAW, NET_RAW_OF_ROOT])(
   },
 );
 
-test("a device is left out, and hides what the layers below have under its name", async () => {
+test("a device is left out, and so are hard links to it, before and after", async () => {
   const device = (path: string): TarEntry => ({ path, type: "character", device: { major: 1, minor: 3 } });
+  const tree = await see([
+    hardLink("dev/before", "dev/null"),
+    hardLink("dev/first", "dev/before"),
+    { path: "dev/sda", type: "block", device: { major: 8, minor: 0 } },
+    { path: "dev/whiteout", type: "character", device: { major: 0, minor: 0 } },
+    { path: "dev/null", content: "a file for a moment" },
+    device("dev/null"),
+    hardLink("dev/after", "dev/null"),
+    device("dev/dir"),
+    { path: "dev/dir/in" },
+  ]);
+  expect(filesOf(tree)).toEqual(["dev/dir/in"]);
+});
+
+test("what has no entry of its own is root's, 0755 and of 1970, so that a layer is the same on every host", async () => {
+  const tree = await see([{ path: "a/b/file", modified: 5, uid: 7 }]);
+  for (const path of [".", "a", "a/b"])
+    expect(tree.get(path)).toMatchObject({ mode: "0o755", owner: "0:0", modified: "0" });
+});
+
+test("whiteouts of what was in a directory that is now a file take nothing away", async () => {
   const tree = await see(
-    [{ path: "dev/null", content: "a file" }, { path: "dev/stays" }, device("dev/gone")],
-    [device("dev/null"), hardLink("dev/link", "dev/null"), device("dev/dir"), { path: "dev/dir/in" }],
+    [{ path: "a/b/c" }],
+    [{ path: "a", content: "file" }, { path: "a/.wh.b" }, { path: "a/b/.wh.c" }, { path: "a/.wh..wh..opq" }],
   );
-  expect(filesOf(tree)).toEqual(["dev/dir/in", "dev/stays"]);
+  expect(filesOf(tree)).toEqual(["a"]);
 });
 
 test.each([

@@ -1,13 +1,14 @@
 // The unpacking program by itself: what it may and may not do, seen from outside while it works.
 
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readdir, readFile, readlink, writeFile } from "node:fs/promises";
+import { chown, mkdir, mkdtemp, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { finished, runProgram, startProcess } from "../../runtime/host/command.ts";
 import { UID_BASE, UNPACK_PROGRAM } from "../helpers/image-store.ts";
+import { ROOT } from "../helpers/process.ts";
 import { tar } from "../helpers/tar-builder.ts";
 
 let directory: string;
@@ -46,6 +47,7 @@ test("the process that parses sees nothing but the directory and holds almost no
   expect((await readFile(`${parser}/uid_map`, "utf8")).trim().split(/\s+/)).toEqual(["0", String(UID_BASE), "65536"]);
   expect(await readdir(`${parser}/fd`)).toHaveLength(4);
   expect(status.NoNewPrivs).toBe("1");
+  expect(status.Seccomp).toBe("2"); // A filter.
   expect(status.CapEff).toBe("000000008000001b"); // chown, dac_override, fowner, fsetid, setfcap
   expect(status.CapPrm).toBe(status.CapEff);
   for (const namespace of ["user", "mnt", "net", "ipc", "uts", "pid", "cgroup"]) {
@@ -53,6 +55,21 @@ test("the process that parses sees nothing but the directory and holds almost no
   }
   child.stdin?.end();
   expect(await ended).toMatchObject({ exitCode: 0 });
+});
+
+test("a parser that has been taken over can make files in its directory, and nothing else", async () => {
+  const source = (name: string) => join(ROOT, "runtime/layer/unpack", name);
+  const program = join(directory, "confined");
+  const files = [join(ROOT, "test/native/confined.c"), ...["confine.c", "filter.c", "die.c"].map(source)];
+  await runProgram(["cc", "-std=c17", "-D_GNU_SOURCE", "-o", program, ...files, "-lseccomp"]);
+  const room = join(directory, "room");
+  await mkdir(room);
+  await chown(room, UID_BASE, UID_BASE);
+  const said = (await runProgram([program, room])).trim().split("\n");
+  expect(said[0]).toBe("make a file: done");
+  expect(said.slice(1, 4).every((line) => line.endsWith(": ENOENT"))).toBe(true);
+  expect(said.slice(4).filter((line) => !line.endsWith(": EPERM"))).toEqual([]);
+  expect(said).toHaveLength(15);
 });
 
 test("the process that parses dies with its parent", async () => {

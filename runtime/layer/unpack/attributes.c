@@ -84,7 +84,7 @@ void set_own_attributes_at(int parent, const char *name, struct archive_entry *e
   if (utimensat(parent, name, times, AT_SYMLINK_NOFOLLOW) < 0) entry_failed("set the time of", path);
 }
 
-void remember_directory_time(struct archive_entry *entry, const char *path) {
+void remember_directory_time(struct timespec modified, const char *path) {
   static size_t path_bytes;
   if (directory_time_count == directory_time_room) {
     directory_time_room = directory_time_room ? directory_time_room * 2 : 256;
@@ -93,7 +93,7 @@ void remember_directory_time(struct archive_entry *entry, const char *path) {
   char *copy = strdup(path);
   if (!directory_times || !copy || (path_bytes += strlen(path)) > MAX_DIRECTORY_NAME_BYTES)
     die(LAYER_REFUSED, "directories whose names take more than %u bytes, at %s", MAX_DIRECTORY_NAME_BYTES, path);
-  directory_times[directory_time_count++] = (struct directory_time){copy, modified_time(entry)};
+  directory_times[directory_time_count++] = (struct directory_time){copy, modified};
 }
 
 void set_directory_times(void) {

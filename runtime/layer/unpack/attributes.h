@@ -4,6 +4,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <stdint.h>
+#include <time.h>
 
 // Of one entry. File systems hold less, most of them one block; the kernel at most 64 KiB a value.
 #define MAX_XATTRS 128u
@@ -20,6 +21,8 @@ void set_attributes(int fd, struct archive_entry *entry, const char *path);
 void set_own_attributes_at(int parent, const char *name, struct archive_entry *entry, const char *path);
 struct timespec modified_time(struct archive_entry *entry);
 
-// Directories change while they are filled, so their times are set last.
-void remember_directory_time(struct archive_entry *entry, const char *path);
+// Directories change while they are filled, so their times are set last; of one that is remembered twice, the later. Those without
+// an entry of their own get NO_TIME, so that a layer is the same on every host.
+#define NO_TIME ((struct timespec){0})
+void remember_directory_time(struct timespec modified, const char *path);
 void set_directory_times(void);

@@ -14,7 +14,6 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 struct unpack_counts counts;
@@ -35,7 +34,7 @@ static void unpack_directory(int parent, const char *name, struct archive_entry 
   make_directory_at(parent, name, path);
   int fd = open_directory_at(parent, name, path);
   set_attributes(fd, entry, path);
-  remember_directory_time(entry, path);
+  remember_directory_time(modified_time(entry), path);
   close(fd);
 }
 
@@ -54,11 +53,11 @@ static void unpack_fifo(int parent, const char *name, struct archive_entry *entr
   if (fchmodat(parent, name, archive_entry_perm(entry), 0) < 0) entry_failed("set the mode of", path);
 }
 
-// The runtime provides /dev. But the name is hidden in the layers below, as the device would have hidden it.
+// The runtime provides /dev. No whiteout stands for the device: in a directory that no other layer has, overlayfs would list it.
 static void leave_out_device(int parent, const char *name, const char *path) {
   counts.devices_skipped++;
   remove_existing(parent, name, path);
-  if (mknodat(parent, name, S_IFCHR, makedev(0, 0)) < 0) entry_failed("hide", path);
+  remember_left_out(path);
 }
 
 static void unpack_object(int parent, const char *name, struct archive *tar, struct archive_entry *entry,
@@ -85,7 +84,7 @@ void unpack_entry(struct archive *tar, struct archive_entry *entry) {
   char path[PATH_MAX];
   if (++counts.entries > options.max_entries) die(LAYER_REFUSED, "more than %lu entries", options.max_entries);
   normalise(archive_entry_pathname(entry), path);
-  if (is_inside_marker(path)) return;
+  if (is_inside_marker(path) || is_vain_marker(path)) return;
   check_owner(entry, path);
   int parent = open_parent(path);
   if (parent < 0) entry_failed("go through", path);

@@ -24,7 +24,20 @@ static bool is_same_file(const struct stat *a, const struct stat *b) {
   return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-// A whiteout may yet be replaced by a file; if it is not, it stands for a device that was left out.
+static char *left_out[MAX_LEFT_OUT];
+static size_t left_out_count;
+
+void remember_left_out(const char *path) {
+  if (left_out_count < MAX_LEFT_OUT && (left_out[left_out_count] = strdup(path))) left_out_count++;
+}
+
+static bool is_left_out(const char *path) {
+  for (size_t i = 0; i < left_out_count; i++)
+    if (strcmp(left_out[i], path) == 0) return true;
+  return false;
+}
+
+// A whiteout is nothing to link to, but may yet be replaced.
 static bool may_still_come(const struct stat *target) { return S_ISSOCK(target->st_mode) || is_whiteout(target); }
 
 // The names of directories on the way can come to lead elsewhere; where they lead now stays.
@@ -65,13 +78,16 @@ static bool is_replaced(size_t number) {
          existing.st_mtim.tv_sec != (time_t)number;
 }
 
-// True when the link waits no more. A link to a device that was left out becomes what the device did: a whiteout.
+// True when the link waits no more.
 static bool try_link(size_t number) {
   const struct waiting_link *link = &waiting[number];
   struct stat found;
   if (is_replaced(number)) return true;
-  if (lstat(link->target, &found) < 0 || S_ISSOCK(found.st_mode)) return false;
-  if (unlink(link->path) < 0 || linkat(AT_FDCWD, link->target, AT_FDCWD, link->path, 0) < 0)
+  bool is_there = lstat(link->target, &found) == 0 && !may_still_come(&found);
+  if (!is_there && !is_left_out(link->target)) return false;
+  if (unlink(link->path) < 0) entry_failed("link", link->path + 1);
+  if (!is_there) remember_left_out(link->path + 1);
+  else if (linkat(AT_FDCWD, link->target, AT_FDCWD, link->path, 0) < 0)
     entry_failed("link", link->path + 1);
   return true;
 }

@@ -22,6 +22,11 @@ bool is_inside_marker(const char *path) {
 }
 
 // A whiteout speaks of the layers below only: what this layer itself put there stays.
+bool is_vain_marker(char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash && is_marker(slash + 1) && is_inside_file(path);
+}
+
 static void unpack_whiteout(int parent, const char *name, const char *path) {
   if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
     die(LAYER_REFUSED, "a whiteout of nothing: %s", path);

@@ -1,6 +1,7 @@
 // Names, and the directories that they go through.
 
 #include "place.h"
+#include "attributes.h"
 #include "confine.h"
 #include "die.h"
 #include "options.h"
@@ -93,6 +94,7 @@ void make_directory_at(int parent, const char *name, const char *path) {
 static void make_implied_directory(const char *path) {
   make_directory_at(AT_FDCWD, path, path);
   if (chown(path, 0, 0) < 0 || chmod(path, 0755) < 0) entry_failed("make", path);
+  remember_directory_time(NO_TIME, path);
 }
 
 // Makes the directories that `path` goes through and that have no entry of their own (yet): 0755, root's. A symlink on
@@ -106,6 +108,16 @@ static void make_implied_directories(char *path) {
     if (missing || is_whiteout(&existing)) make_implied_directory(path);
     *slash = '/';
   }
+}
+
+bool is_inside_file(char *path) {
+  struct stat status;
+  char *slash = strrchr(path, '/');
+  if (!slash) return false;
+  *slash = '\0';
+  bool exists = stat(path, &status) == 0, goes_through_file = !exists && errno == ENOTDIR;
+  *slash = '/';
+  return goes_through_file || (exists && !S_ISDIR(status.st_mode) && !is_whiteout(&status));
 }
 
 int open_parent(char *path) {

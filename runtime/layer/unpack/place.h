@@ -14,6 +14,9 @@ bool has_prefix(const char *text, const char *prefix);
 // The directory that PATH's last name is in, which is made if it is missing. PATH is as it was afterwards.
 int open_parent(char *path);
 
+// True if something on the way to PATH's last name is there and is no directory.
+bool is_inside_file(char *path);
+
 // A later entry of the same name replaces an earlier one, whatever either is.
 void remove_existing(int parent, const char *name, const char *path);
 

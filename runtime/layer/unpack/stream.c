@@ -4,6 +4,7 @@
 #include "attributes.h"
 #include "die.h"
 #include "entries.h"
+#include "filter.h"
 #include "links.h"
 
 #include <errno.h>
@@ -36,9 +37,11 @@ static struct archive *open_tar(void) {
 
 // A warning is about a name's character set; the bytes of the name are taken as they are.
 void unpack_stream(void) {
+  allow_only_unpacking();
   struct archive *tar = open_tar();
   struct archive_entry *entry;
   int status;
+  remember_directory_time(NO_TIME, ".");
   while ((status = archive_read_next_header(tar, &entry)) == ARCHIVE_OK || status == ARCHIVE_WARN)
     unpack_entry(tar, entry);
   if (status != ARCHIVE_EOF) die(LAYER_REFUSED, "not a valid tar stream: %s", archive_error_string(tar));
