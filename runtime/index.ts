@@ -10,6 +10,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../core/log.ts";
+import { createHostArchives } from "./archive/host-archives.ts";
 import { CAPABILITIES } from "./bundle/config.ts";
 import { rlimitsWithin } from "./bundle/rlimits.ts";
 import { resolveSeccomp } from "./bundle/seccomp.ts";
@@ -121,9 +122,10 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   // The container's root passes through it, as a user that owns nothing.
   await mkdir(runDir, { recursive: true, mode: 0o711 });
 
+  const platform = await hostPlatform();
   const images = createImageStore({
     stateDir,
-    platform: await hostPlatform(),
+    platform,
     uidBase,
     unpackProgram: native(options, "mayfly-unpack"),
     registries: { ...registries, log },
@@ -132,6 +134,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     peers: options.peers,
     log,
   });
+  const archives = createHostArchives({ store: images, stateDir, platform });
   const profile = JSON.parse(await readFile(options.seccompProfile, "utf8"));
   const common = {
     stateDir: sandboxesDir(stateDir),
@@ -148,11 +151,12 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   return {
     driver: driver.name,
     ensureImage: images.ensure,
-    images: images.admin,
+    images: { ...images.admin, load: archives.load, save: archives.save },
     openSandbox: driver.open,
     blanks: async () => driver.blanks?.() ?? { ready: 0, cgroups: [] },
     async removeLeftovers() {
-      const [sandboxes] = await Promise.all([driver.removeLeftovers(), images.removeLeftovers()]);
+      const cleared = [images.removeLeftovers(), archives.removeLeftovers()];
+      const [sandboxes] = await Promise.all([driver.removeLeftovers(), ...cleared]);
       return { sandboxes };
     },
     close: driver.close,

@@ -27,7 +27,7 @@ export interface ArchiveSink {
 /** What an archive is made of. Its images are to be held while it is written: nothing of them may go. */
 export interface ArchiveSource {
   /** `image_not_present`, `invalid_reference`. */
-  resolve(reference: string): Promise<NamedDigest>;
+  resolve(reference: string): Promise<Pick<NamedDigest, "reference" | "manifestDigest">>;
   /** A document, verified, or undefined if it is not here. */
   read(digest: Digest): Promise<Buffer | undefined>;
   /** Of a blob that is here. */

@@ -18,9 +18,16 @@ export interface ImageAdmin {
   usage(): Promise<ImageUsage>;
   /** A blob that is here, for other hosts of the cluster and for archives: its file and size. */
   blob(digest: string): Promise<{ readonly path: string; readonly size: number } | undefined>;
-  /** An archive (OCI layout or `docker save`, plain or compressed) in: answers the references it gave. Errors: `image_corrupt`, `image_unsupported`. */
-  load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<string[]>;
-  /** The images as one archive. Errors come before the first byte. */
+  /**
+   * An archive (OCI layout or `docker save`, plain or compressed) in: answers the references it gave.
+   * With `reference`, the one image of the archive is called so. Errors: `image_corrupt`, `image_unsupported`, `invalid_field`.
+   */
+  load(
+    archive: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    options?: { readonly reference?: string | undefined },
+  ): Promise<string[]>;
+  /** The images as one archive. Errors come before the first byte. They are held until it has been read, or its reading broken off, or the signal aborts. */
   save(
     references: readonly string[],
     format: "oci" | "docker",

@@ -14,6 +14,9 @@ import { notPresent, type Source } from "./sources.ts";
 import { usageOf } from "./usage.ts";
 import { createVerifier } from "./verify.ts";
 
+/** All but archives, which stand on a whole store (archive/host-archives.ts). */
+export type StoredImages = Omit<ImageAdmin, "load" | "save">;
+
 export interface HostImagesOptions {
   readonly stores: Stores;
   readonly collector: Collector;
@@ -24,7 +27,7 @@ export interface HostImagesOptions {
   readonly log: Log;
 }
 
-export function createHostImages(options: HostImagesOptions): ImageAdmin {
+export function createHostImages(options: HostImagesOptions): StoredImages {
   const { stores, collector, remover, platform, log } = options;
   const { content, records, leases } = stores;
   const verifier = createVerifier(options);
@@ -103,8 +106,6 @@ export function createHostImages(options: HostImagesOptions): ImageAdmin {
       const known = asDigest(digest);
       return known && content.stat(known);
     },
-    load: () => Promise.reject(new MayflyError("not_implemented", "archives cannot be loaded yet")),
-    save: () => Promise.reject(new MayflyError("not_implemented", "archives cannot be saved yet")),
   };
 }
 

@@ -127,7 +127,10 @@ export class Puller {
       const isCorrupt = isMayflyError(error) && error.reason === "image_corrupt";
       if (!isCorrupt || from === registry) throw error;
       if (kept) await stores.content.remove(layer.digest);
-      return this.#from(registry, layer, repository, pulling);
+      return this.#from(registry, layer, repository, pulling).catch((again: unknown) => {
+        // Where nobody else is asked, what was wrong with it is what there is to tell.
+        throw isMayflyError(again) && again.reason === "image_not_present" ? error : again;
+      });
     });
     claim.landed(layer.size);
     tell({ digest: layer.digest, state: "done", bytes: layer.size, size: layer.size });

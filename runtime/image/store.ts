@@ -13,9 +13,8 @@ import { SingleFlight } from "../layer/single-flight.ts";
 import { createLayerStore } from "../layer/store.ts";
 import type { UnpackLimits } from "../layer/unpacker.ts";
 import { createRegistryClient, type RegistryOptions } from "../registry/client.ts";
-import type { ImageAdmin } from "./admin.ts";
 import { Collector } from "./collect.ts";
-import { createHostImages } from "./host-images.ts";
+import { createHostImages, type StoredImages } from "./host-images.ts";
 import type { EnsureOptions, HeldImage, ImageStore, LayerProgress, PullPolicy } from "./image.ts";
 import type { Stores } from "./inventory.ts";
 import { Leases } from "./leases.ts";
@@ -51,7 +50,7 @@ export interface ImageStoreOptions {
 export interface HostImageStore extends ImageStore {
   /** Absolute: below it lie the layers of every image. */
   readonly layersDir: string;
-  readonly admin: ImageAdmin;
+  readonly admin: StoredImages;
   /** For whoever brings images in by another way than a registry; what he writes, he holds. */
   readonly stores: Stores;
   /** As `ensure`, for content that `source` has: what the reference stands for is known. */

@@ -1,17 +1,16 @@
 // Archives that other programs made, and ours in the hands of other programs: the digests must be the same on both sides.
 
-import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { createReadStream } from "node:fs";
-import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Digest, digestOf, hexOf } from "../../runtime/content/digest.ts";
-import { runProgram, startProcess } from "../../runtime/host/command.ts";
+import { runProgram } from "../../runtime/host/command.ts";
 import { parseConfig } from "../../runtime/image/config.ts";
 import { parseManifest } from "../../runtime/image/manifest.ts";
 import { load, makeShelf, type Shelf, save, shelve } from "../helpers/archive.ts";
+import { startDocker } from "../helpers/docker-daemon.ts";
 import { busyboxImage, HOST_PLATFORM } from "../helpers/image-builder.ts";
 
 let scratch: string;
@@ -141,48 +140,21 @@ test("an image that buildah made is loaded from either of its archives, and buil
   expect(id).toBe(hexOf(partsOf(oci, name).configDigest));
 });
 
-/** Its log is read to the end, so that it never waits for a reader. */
-function told(daemon: ChildProcess, words: string): Promise<void> {
-  return new Promise((resolve) => daemon.stderr?.on("data", (lines) => String(lines).includes(words) && resolve()));
-}
-
-/** Without a network of its own, so that it changes nothing of the machine's. */
-async function withDocker(use: (docker: string) => Promise<void>): Promise<void> {
-  const home = join(scratch, "dockerd");
-  await mkdir(home);
-  const place = [
-    "--data-root",
-    join(home, "data"),
-    "--exec-root",
-    join(home, "exec"),
-    "-p",
-    join(home, "pid"),
-  ] as const;
-  const quiet = ["--iptables=false", "--bridge=none", "--storage-driver=vfs", "-H", `unix://${home}/socket`] as const;
-  const daemon = startProcess(["dockerd", ...place, ...quiet], { stdio: ["ignore", "ignore", "pipe"] });
-  const ended = once(daemon, "exit");
-  try {
-    await Promise.race([told(daemon, "API listen on"), ended]);
-    await use(`docker -H unix://${home}/socket`);
-  } finally {
-    daemon.kill();
-    await ended;
-  }
-}
-
 test("Docker loads our archive under the image's own id, and what Docker saves is loaded as the same image", async () => {
   const shelf = makeShelf();
   shelve(shelf, "demo/busybox:1", await busyboxImage());
   await writeFile(join(scratch, "for-docker.tar"), await save(shelf, ["demo/busybox:1"], "docker"));
   const ours = partsOf(shelf, "docker.io/demo/busybox:1");
-  await withDocker(async (docker) => {
-    await shell(`${docker} load -q -i for-docker.tar`);
-    const inspected = await shell(`${docker} inspect demo/busybox:1`);
-    expect(JSON.parse(inspected)).toMatchObject([{ Id: ours.configDigest, RootFS: { Layers: ours.diffIds } }]);
-    await shell(
-      `${docker} tag demo/busybox:1 demo/other:2 && ${docker} save demo/busybox:1 demo/other:2 > from-docker.tar`,
-    );
-  });
+  const { docker, stop } = await startDocker();
+  try {
+    await docker("load", "-q", "-i", join(scratch, "for-docker.tar"));
+    const inspected = JSON.parse(await docker("inspect", "demo/busybox:1"));
+    expect(inspected).toMatchObject([{ Id: ours.configDigest, RootFS: { Layers: ours.diffIds } }]);
+    await docker("tag", "demo/busybox:1", "demo/other:2");
+    await docker("save", "-o", join(scratch, "from-docker.tar"), "demo/busybox:1", "demo/other:2");
+  } finally {
+    await stop();
+  }
   const again = makeShelf();
   await loadFile("from-docker.tar", again);
   expect([...again.images.keys()].toSorted()).toEqual(["docker.io/demo/busybox:1", "docker.io/demo/other:2"]);
