@@ -64,12 +64,3 @@ export function differences(ours: readonly TreeEntry[], theirs: readonly TreeEnt
 function byPath(entries: readonly TreeEntry[]): Map<string, string> {
   return new Map(entries.map((entry) => [entry.path, JSON.stringify(entry)]));
 }
-
-/** The tree without a field that a format or a program does not keep. */
-export function without(tree: readonly TreeEntry[], ...fields: readonly (keyof TreeEntry)[]): TreeEntry[] {
-  return tree.map((entry) => {
-    const left: Record<string, unknown> = { ...entry };
-    for (const field of fields) delete left[field];
-    return left as unknown as TreeEntry;
-  });
-}

@@ -6,8 +6,9 @@ import { afterAll, afterEach, beforeEach, expect, test } from "vitest";
 import type { ImageStoreOptions } from "../../runtime/image/store.ts";
 import { type FakeRegistry, startFakeRegistry } from "../helpers/fake-registry.ts";
 import { buildImage, buildLayer } from "../helpers/image-builder.ts";
-import { makeStore, NEVER, type StoreUnderTest } from "../helpers/image-store.ts";
+import { makeStore, NEVER, type StoreUnderTest, UID_BASE } from "../helpers/image-store.ts";
 import { type TarEntry, tar } from "../helpers/tar-builder.ts";
+import { walkLayers } from "../helpers/tree-walk.ts";
 
 /** What the layers below try to reach. */
 const VICTIM = mkdtempSync(join(tmpdir(), "mayfly-victim-"));
@@ -41,6 +42,16 @@ async function expectUntouched(): Promise<void> {
 
 const HUGE_ID = 4_294_967_295;
 
+const deep = (levels: number): TarEntry => ({ path: "d/".repeat(levels) });
+const numbered = (count: number, entry: (index: number) => TarEntry) =>
+  Array.from({ length: count }, (_, i) => entry(i));
+/** A file of one hole, as GNU tar writes it in its 1.0 form: a map of no data. */
+const hole = (size: string): TarEntry => ({
+  path: "GNUSparseFile.0/hole",
+  content: Buffer.from("0\n".padEnd(512, "\0")),
+  pax: { "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "hole", "GNU.sparse.realsize": size },
+});
+
 const REFUSED: readonly [string, readonly TarEntry[], RegExp][] = [
   ["climbs by its name", [{ path: "../../escaped" }], /'\.\.'/],
   ["climbs in the middle of its name", [{ path: "a/../../../escaped" }], /'\.\.'/],
@@ -71,6 +82,54 @@ const REFUSED: readonly [string, readonly TarEntry[], RegExp][] = [
   ["loops through symlinks", [{ path: "l", type: "symlink", linkTarget: "l" }, { path: "l/in" }], /cannot go through/],
   ["is deeper than any tree", [{ path: "d/".repeat(600) }], /deeper than/],
   ["has a name longer than any path", [{ path: "d".repeat(5_000) }], /longer than/],
+  [
+    "has a file of eight exbibytes, all of them a hole",
+    [hole("9223372036854775807")],
+    /1099511627776 bytes, holes included: hole/,
+  ],
+  ["has a file of a hole too large", [hole("1099511627777")], /1099511627776 bytes, holes included: hole/],
+  [
+    "has more xattrs than allowed",
+    [
+      {
+        path: "f",
+        xattrs: Object.fromEntries(numbered(129, (i) => ({ path: `user.${i}` })).map(({ path }) => [path, "x"])),
+      },
+    ],
+    /more than 128 xattrs: f/,
+  ],
+  [
+    "has xattrs larger than allowed",
+    [{ path: "f", xattrs: { "user.x": "x".repeat(65_536) } }],
+    /xattrs of more than 65536 bytes: f/,
+  ],
+  [
+    "has an xattr larger than the file system's",
+    [{ path: "f", xattrs: { "user.x": "x".repeat(60_000) } }],
+    /xattr.* f/,
+  ],
+  ["is deeper than allowed by one level", [deep(512), deep(513)], /deeper than 512 levels: d\/d\//],
+  [
+    "links a file more often than a file system can",
+    [{ path: "f" }, ...numbered(65_001, (i) => ({ path: `l${i}`, type: "hardlink", linkTarget: "f" }))],
+    /cannot link l\d+: Too many links/,
+  ],
+  [
+    "links through a symlink to the host's tree",
+    [
+      { path: "l", type: "symlink", linkTarget: VICTIM },
+      { path: "h", type: "hardlink", linkTarget: "l/secret" },
+    ],
+    /cannot link h: its target l\/secret is not in the layer/,
+  ],
+  [
+    "waits with a hard link until a symlink leads it out",
+    [
+      { path: "h", type: "hardlink", linkTarget: "way/secret" },
+      { path: "way", type: "symlink", linkTarget: `../../../../../../../..${VICTIM}` },
+    ],
+    /cannot link h/,
+  ],
   ["has a name longer than any file's", [{ path: "d".repeat(300) }], /too long/],
 ];
 
@@ -82,6 +141,53 @@ test.each(REFUSED)("a layer that %s is refused, and nothing of it is left", asyn
   expect(host.layerNames()).toEqual([]);
   await expectUntouched();
 });
+
+test("symlinks of a lower layer lead an upper layer nowhere: each is unpacked by itself", async () => {
+  const lower: TarEntry[] = [
+    { path: "out", type: "symlink", linkTarget: VICTIM },
+    { path: "up", type: "symlink", linkTarget: `../../../../../../../..${VICTIM}` },
+    { path: "file", type: "symlink", linkTarget: `${VICTIM}/secret` },
+  ];
+  const upper: TarEntry[] = [
+    { path: "out/secret", content: "overwritten" },
+    { path: "up/new", content: "escaped" },
+    { path: "file", content: "overwritten" },
+  ];
+  const image = buildImage({ layers: [buildLayer(lower), buildLayer(upper)] });
+  const { layers } = await host.store.ensure(registry.add("demo/hostile:1", image).reference, NEVER);
+  await expectUntouched();
+  const tree = await walkLayers(layers, UID_BASE);
+  expect(tree.map(({ path, type }) => `${path} ${type}`)).toEqual([
+    ". directory",
+    "file file",
+    "out directory",
+    "out/secret file",
+    "up directory",
+    "up/new file",
+  ]);
+});
+
+test("a sparse file of single bytes counts as the blocks that it takes on disk", async () => {
+  const extents = numbered(500, () => ({ path: "" })).map((_, index) => `${index * 8192}\n1\n`);
+  const map = `500\n${extents.join("")}`;
+  const padded = map.padEnd(Math.ceil(map.length / 512) * 512, "\0");
+  const bytes = Buffer.concat([Buffer.from(padded), Buffer.alloc(500, "x")]);
+  const entry = { ...hole(String(500 * 8192)), content: bytes };
+  const limited = { unpackLimits: { entries: 10, bytes: 2 ** 20 } };
+  await expect(unpackHostile([entry], limited)).rejects.toMatchObject({
+    message: expect.stringContaining("more than 1048576 bytes on disk, at hole"),
+  });
+  expect(await unpackHostile([entry], { unpackLimits: { entries: 10, bytes: 2 ** 21 } })).toMatch(/sha256/);
+});
+
+test("names of directories are remembered up to a limit, not until memory is full", async () => {
+  const long = `${"n".repeat(250)}/`.repeat(15);
+  const entries = numbered(18_000, () => ({ path: long })); // One directory again and again: what counts is the names.
+  await expect(unpackHostile(entries)).rejects.toMatchObject({
+    message: expect.stringMatching(/directories whose names take more than 67108864 bytes, at n+/),
+  });
+  expect(host.layerNames()).toEqual([]);
+}, 120_000);
 
 test("an absolute name stays inside the layer", async () => {
   const root = await unpackHostile([{ path: `${VICTIM}/secret`, content: "mine" }]);

@@ -26,7 +26,7 @@ static _Noreturn void xattr_failed(int fd, const char *name, const char *path) {
   struct statvfs disk;
   int error = errno;
   if (error == ENOSPC && fstatvfs(fd, &disk) == 0 && disk.f_bavail > 0)
-    die(LAYER_REFUSED, "the xattr %.200s of %s does not fit the file system", name, path);
+    die(LAYER_REFUSED, "an xattr that does not fit the file system: %.200s of %s", name, path);
   errno = error;
   entry_failed("set an xattr of", path);
 }

@@ -9,8 +9,8 @@
 // Of one entry. File systems hold less, most of them one block; the kernel at most 64 KiB a value.
 #define MAX_XATTRS 128u
 #define MAX_XATTR_BYTES (64u << 10)
-// Of all directories, whose names are kept until the end: a million of usual ones fit.
-#define MAX_DIRECTORY_NAME_BYTES (192u << 20)
+// Of all directories, whose names are kept until the end: half a million of usual ones fit.
+#define MAX_DIRECTORY_NAME_BYTES (64u << 20)
 
 // Attributes that were left out: the file system does not have them, or they steer the host.
 extern uint64_t xattrs_skipped;

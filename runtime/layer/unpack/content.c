@@ -48,6 +48,6 @@ void write_content(int fd, struct archive *tar, struct archive_entry *entry, con
     count_disk_blocks(offset, size, &last_block, path);
     write_block(fd, block, size, offset, path);
   }
-  if (status != ARCHIVE_EOF) die(LAYER_REFUSED, "content of %s: %s", path, archive_error_string(tar));
+  if (status != ARCHIVE_EOF) die(LAYER_REFUSED, "content cannot be read, %s: %s", archive_error_string(tar), path);
   if (ftruncate(fd, archive_entry_size(entry)) < 0) entry_failed("set the size of", path);
 }

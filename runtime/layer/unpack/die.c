@@ -3,15 +3,17 @@
 #include "die.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+// Longer ones lose their end, which is a name: the caller keeps no more than the last two kilobytes of what is said here.
+enum { LINE_BYTES = 1024, NAME_BYTES = 700 };
+
 _Noreturn void die(int status, const char *format, ...) {
-  char line[PATH_MAX + 512];
+  char line[LINE_BYTES];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(line, sizeof line - 1, format, arguments);
@@ -32,5 +34,5 @@ static bool is_fault_of_host(int error) {
 _Noreturn void host_failed(const char *action) { die(HOST_FAILED, "%s: %s", action, strerror(errno)); }
 
 _Noreturn void entry_failed(const char *action, const char *path) {
-  die(is_fault_of_host(errno) ? HOST_FAILED : LAYER_REFUSED, "cannot %s %s: %s", action, path, strerror(errno));
+  die(is_fault_of_host(errno) ? HOST_FAILED : LAYER_REFUSED, "cannot %s %.*s: %s", action, NAME_BYTES, path, strerror(errno));
 }

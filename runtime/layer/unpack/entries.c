@@ -70,14 +70,14 @@ static void unpack_object(int parent, const char *name, struct archive *tar, str
     case AE_IFIFO: return unpack_fifo(parent, name, entry, path);
     case AE_IFCHR:
     case AE_IFBLK: return leave_out_device(parent, name, path);
-    default: die(LAYER_REFUSED, "%s has a type that no layer may have", path);
+    default: die(LAYER_REFUSED, "a type that no layer may have: %s", path);
   }
 }
 
 static void check_owner(struct archive_entry *entry, const char *path) {
   int64_t uid = archive_entry_uid(entry), gid = archive_entry_gid(entry);
   if (uid < 0 || uid >= ID_COUNT || gid < 0 || gid >= ID_COUNT)
-    die(LAYER_REFUSED, "owner %ld:%ld of %s is outside 0 to %u", uid, gid, path, ID_COUNT - 1);
+    die(LAYER_REFUSED, "owner %ld:%ld is outside 0 to %u: %s", uid, gid, ID_COUNT - 1, path);
 }
 
 void unpack_entry(struct archive *tar, struct archive_entry *entry) {
