@@ -13,6 +13,7 @@ import { parseRun, parseRunPage, type RunPage } from "./answers.ts";
 import { unreachable } from "./client-error.ts";
 import { type FollowOptions, followRun } from "./follow.ts";
 import { type ClientOptions, createSend, readJson, type Send } from "./http.ts";
+import { createImageClient, type ImageClient } from "./image-client.ts";
 import { createPatience } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
 
@@ -23,6 +24,7 @@ export type { RunPage } from "./answers.ts";
 export { ClientError, type FieldProblem, isClientError } from "./client-error.ts";
 export type { FollowOptions } from "./follow.ts";
 export type { ClientOptions } from "./http.ts";
+export type { ImageClient, LoadProgress, PullProgress, VerifyProgress } from "./image-client.ts";
 export type { EndEvent, OutputEvent, RunEvent, StateEvent, StreamName } from "./run-event.ts";
 
 /** The most that one `sendStdin` should carry: a quarter of what the gateway takes in one body. */
@@ -70,6 +72,8 @@ export interface Client {
   readOutput(id: string, stream: StreamName, options?: CallOptions): Promise<Uint8Array<ArrayBuffer>>;
   /** See follow.ts: all events once and in order, whatever happens to connections. */
   followRun(id: string, options?: FollowOptions): AsyncGenerator<RunEvent, void>;
+  /** What hosts have of images, and what is to be done with them. */
+  readonly images: ImageClient;
 }
 
 /** Constructing it connects to nothing. Throws TypeError if `url` is not a URL. */
@@ -93,6 +97,7 @@ export function createClient(options: ClientOptions): Client {
     signalRun: (id, name, { signal } = {}) => tell(send, runPath(id, "/signal"), { signal: name }, signal),
     readOutput: (id, stream, { signal } = {}) => readOutput(send, runPath(id, `/output/${stream}`), signal),
     followRun: (id, follow) => followRun(send, id, follow),
+    images: createImageClient(send),
   };
 }
 

@@ -1,5 +1,6 @@
 // A run's events as one unbroken sequence, over as many connections as it takes.
 
+import { chunksOf } from "./body.ts";
 import { interrupted, invalidAnswer } from "./client-error.ts";
 import type { Send } from "./http.ts";
 import { createPatience } from "./patience.ts";
@@ -81,28 +82,11 @@ async function* readEvents(response: Response, silence: SilenceGuard): AsyncGene
     throw invalidAnswer("the gateway's event stream is not text/event-stream", { status: response.status });
   }
   const parse = createSseParser();
-  for await (const bytes of chunks(response)) {
+  for await (const bytes of chunksOf(response)) {
     // The consumer may take its time with the events: only waiting for the gateway is timed.
     silence.stop();
     yield* parse(bytes);
     silence.start();
-  }
-}
-
-/** Leaving early closes the connection. */
-async function* chunks(response: Response): AsyncGenerator<Uint8Array, void> {
-  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read().catch((cause) => {
-        throw interrupted("the connection broke during the event stream", cause);
-      });
-      if (done) return;
-      yield value;
-    }
-  } finally {
-    // A stream that has already failed cannot be cancelled, and has nothing left to give back.
-    await reader.cancel().catch(() => undefined);
   }
 }
 

@@ -12,11 +12,12 @@ export interface ClientOptions {
 }
 
 export interface Call {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "DELETE";
   readonly path: string;
-  readonly query?: Readonly<Record<string, string | number | undefined>>;
+  readonly query?: Readonly<Record<string, string | number | readonly string[] | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Uint8Array<ArrayBuffer>;
+  /** A stream is sent as it comes. */
+  readonly body?: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
   readonly signal?: AbortSignal | undefined;
   /** For a caller with a patience of its own. */
   readonly once?: true;
@@ -85,6 +86,7 @@ function init(options: ClientOptions, call: Call): RequestInit {
     // The API never redirects, and a POST that a redirect turned into a GET would seem to succeed.
     redirect: "manual",
     ...(call.body === undefined ? {} : { body: call.body }),
+    ...(call.body instanceof ReadableStream ? { duplex: "half" } : {}),
     ...(call.signal ? { signal: call.signal } : {}),
   };
 }
@@ -93,7 +95,8 @@ function address(base: string, call: Call): URL {
   const url = new URL(base);
   url.pathname = url.pathname.replace(/\/$/, "") + call.path;
   for (const [name, value] of Object.entries(call.query ?? {})) {
-    if (value !== undefined) url.searchParams.set(name, String(value));
+    if (typeof value === "object") for (const each of value) url.searchParams.append(name, each);
+    else if (value !== undefined) url.searchParams.set(name, String(value));
   }
   return url;
 }

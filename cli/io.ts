@@ -2,6 +2,7 @@
 
 import type { Readable } from "node:stream";
 import type { Env } from "./environment.ts";
+import type { NewFile } from "./new-file.ts";
 import { ReaderGone, type Sink } from "./sink.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -15,6 +16,10 @@ export interface Io {
   readonly fetch: typeof globalThis.fetch;
   /** The text of a file; throws Node's error. */
   readonly readFile: (path: string) => string;
+  /** The bytes of a file; fails with Node's error when it is read. */
+  readonly openFile: (path: string) => Readable;
+  /** See new-file.ts. */
+  readonly createFile: (path: string) => Promise<NewFile>;
   readonly version: string;
   /** Has SIGINT, SIGTERM and SIGHUP told to the listener instead of ending the process, until the returned function is called. */
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The process around the `mayfly` command: the one file of cli/ that touches `process`.
 
-import { accessSync, readFileSync } from "node:fs";
+import { accessSync, createReadStream, readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { userInfo } from "node:os";
 import { join } from "node:path";
@@ -12,8 +12,9 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 keepCompiled();
 // Only what is imported after that is kept.
-const [{ program }, { createSink }, { createTerminal }, { VERSION }] = await Promise.all([
+const [{ program }, { createNewFile }, { createSink }, { createTerminal }, { VERSION }] = await Promise.all([
   import("./program.ts"),
+  import("./new-file.ts"),
   import("./sink.ts"),
   import("./terminal.ts"),
   import("../core/version.ts"),
@@ -36,6 +37,8 @@ const io: Io = {
   terminal,
   fetch: globalThis.fetch,
   readFile: (path) => readFileSync(path, "utf8"),
+  openFile: (path) => createReadStream(path),
+  createFile: createNewFile,
   version: VERSION,
   onSignal(listener) {
     for (const signal of SIGNALS) process.on(signal, listener);

@@ -3,11 +3,17 @@
 import { type Command, GLOBAL_FLAGS } from "./command.ts";
 import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
+import { image } from "./commands/image.ts";
+import { images } from "./commands/images.ts";
 import { inspect } from "./commands/inspect.ts";
 import { kill } from "./commands/kill.ts";
+import { load } from "./commands/load.ts";
 import { logs } from "./commands/logs.ts";
 import { ps } from "./commands/ps.ts";
+import { pull } from "./commands/pull.ts";
+import { rmi } from "./commands/rmi.ts";
 import { run } from "./commands/run.ts";
+import { save } from "./commands/save.ts";
 import { wait } from "./commands/wait.ts";
 import { EXIT } from "./exit-codes.ts";
 import { type FlagTable, parseFlags } from "./flags.ts";
@@ -17,7 +23,22 @@ import { nearest } from "./nearest.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage-error.ts";
 
-export const COMMANDS: readonly Command[] = [run, ps, inspect, logs, wait, kill, cancel, bench];
+export const COMMANDS: readonly Command[] = [
+  run,
+  ps,
+  inspect,
+  logs,
+  wait,
+  kill,
+  cancel,
+  images,
+  pull,
+  rmi,
+  image,
+  load,
+  save,
+  bench,
+];
 
 const PROGRAM_FLAGS = { ...GLOBAL_FLAGS, version: { says: "Show the version." } } as const satisfies FlagTable;
 

@@ -129,12 +129,19 @@ type HostFields<K extends string, T> = { host: z.ZodString } & { [name in K]: T 
 
 /** What the gateway answers: each host by itself, with what it told or why it did not. */
 export const ImagesOfHosts = perHost("ImagesOfHosts", "images", z.array(ImageInfo));
+export type ImagesOfHosts = z.infer<typeof ImagesOfHosts>;
 export const UsageOfHosts = perHost("ImageUsageOfHosts", "usage", ImageUsage);
+export type UsageOfHosts = z.infer<typeof UsageOfHosts>;
 export const InspectionOfHosts = perHost("ImageInspectionOfHosts", "image", ImageInspection);
+export type InspectionOfHosts = z.infer<typeof InspectionOfHosts>;
 export const ReclaimedOfHosts = perHost("ReclaimedOfHosts", "reclaimed", Reclaimed);
+export type ReclaimedOfHosts = z.infer<typeof ReclaimedOfHosts>;
 export const VerifiedOfHosts = perHost("ImagesVerifiedOfHosts", "verified", Verified);
+export type VerifiedOfHosts = z.infer<typeof VerifiedOfHosts>;
 export const PinnedOfHosts = perHost("ImagePinnedOfHosts", "pinned", z.boolean());
+export type PinnedOfHosts = z.infer<typeof PinnedOfHosts>;
 export const LoadedOfHosts = perHost("ImagesLoadedOfHosts", "references", z.array(z.string()));
+export type LoadedOfHosts = z.infer<typeof LoadedOfHosts>;
 
 /** One event of a pull to several hosts. The first of a stream is `hosts`; the stream is whole when each of them is ready or failed. */
 export const HostPullEvent = z.intersection(z.object({ host: z.string() }), PullEvent);

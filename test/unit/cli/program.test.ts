@@ -43,6 +43,8 @@ async function callWith(own: Partial<Io>, ...args: string[]): Promise<Ended> {
     terminal: NO_TERMINAL,
     fetch: () => expect.unreachable("nothing here asks the gateway"),
     readFile: () => expect.unreachable("nothing here reads files"),
+    openFile: () => expect.unreachable("nothing here opens files"),
+    createFile: () => expect.unreachable("nothing here makes files"),
     version: "1.2.3",
     onSignal: () => () => undefined,
     handOver: async (program, given) => {
