@@ -95,7 +95,7 @@ function parsePax(bytes: Buffer): Extension {
   const fields = new Map<string, string>();
   for (let at = 0; at < bytes.length; ) {
     const length = Number(/^[1-9][0-9]{0,5} /.exec(bytes.toString("latin1", at, at + 7))?.[0]);
-    const record = /^[0-9]+ ([^=]+)=([^]*)\n$/.exec(bytes.toString("utf8", at, at + length));
+    const record = /^[0-9]+ ([^=]+)=([\s\S]*)\n$/.exec(bytes.toString("utf8", at, at + length));
     if (!record) throw corrupt("archive: not a pax record");
     fields.set(record[1] ?? "", record[2] ?? "");
     at += length;

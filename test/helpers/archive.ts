@@ -80,13 +80,14 @@ export async function load(
   const parent = mkdtempSync(join(tmpdir(), "mayfly-archive-"));
   const directory = join(parent, "archives");
   const bytes = Buffer.isBuffer(archive) ? inChunks(archive) : archive;
-  try {
-    return await loadArchive(bytes, shelf, { directory, platform: HOST_PLATFORM, signal, ...options });
-  } finally {
-    const left = existsSync(directory) ? readdirSync(directory) : [];
-    rmSync(parent, { recursive: true });
-    if (left.length > 0) throw new Error(`the load left ${left.join(", ")}`);
-  }
+  const loaded = await Promise.allSettled([
+    loadArchive(bytes, shelf, { directory, platform: HOST_PLATFORM, signal, ...options }),
+  ]);
+  const left = existsSync(directory) ? readdirSync(directory) : [];
+  rmSync(parent, { recursive: true });
+  if (left.length > 0) throw new Error(`the load left ${left.join(", ")}`);
+  if (loaded[0].status === "rejected") throw loaded[0].reason;
+  return loaded[0].value;
 }
 
 export async function save(shelf: Shelf, references: readonly string[], format: ArchiveFormat): Promise<Buffer> {
