@@ -18,7 +18,7 @@ const WAIT = "wait=30";
 const HEADERS = { "content-type": "application/json", prefer: WAIT };
 const TRUE = '"outcome":{"kind":"exited","exitCode":0}';
 
-export async function openMayflyHttp(workshop: Workshop): Promise<Contender> {
+export async function openMayflyHttp(workshop: Workshop): Promise<MayflyHttp> {
   const stack = new Stack({ env: await environmentOf(workshop), onProgress: () => {} });
   try {
     const { gateway } = await stack.start();
@@ -41,7 +41,7 @@ async function environmentOf({ directory, driver }: Workshop): Promise<Environme
   };
 }
 
-class MayflyHttp implements Contender {
+export class MayflyHttp implements Contender {
   readonly maxParallel = 128;
   readonly #stack: Stack;
   readonly #url: URL;
@@ -52,6 +52,11 @@ class MayflyHttp implements Contender {
   constructor(stack: Stack, gateway: string) {
     this.#stack = stack;
     this.#url = new URL("/v1/runs", gateway);
+  }
+
+  /** Of its gateway. */
+  get url(): URL {
+    return this.#url;
   }
 
   get note(): string {

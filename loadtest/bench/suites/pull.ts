@@ -3,12 +3,13 @@
 
 import { writeFileSync } from "node:fs";
 import type { ContenderName } from "../arguments.ts";
-import { ratioOf } from "../figures.ts";
+import { type Ratio, ratioOf } from "../figures.ts";
 import { runLong } from "../long-command.ts";
 import { PULL_IMAGES, pushPullImage } from "../pull/images.ts";
 import { type MayflyPuller, openMayfly } from "../pull/mayfly.ts";
 import { openContainerd, openDocker, openSkopeoUmoci } from "../pull/peers.ts";
 import { type Puller, rowName } from "../pull/puller.ts";
+import { runsWhilePulling } from "../pull/runs-while-pulling.ts";
 import { rowOf, type SuiteReport } from "../report.ts";
 import { absent, interleave, type Lane, type Measured, reasonOf } from "../rounds.ts";
 import type { Bench, Suite } from "./suite.ts";
@@ -50,11 +51,23 @@ export const pull: Suite = async (bench) => {
       pullers.map((puller) => laneOf(puller, name, references.get(name))),
     );
     const measured = await interleave(lanes, { rounds, settleMs: SETTLE_MS }, bench.say);
-    return reportOf([...measured, ...memoryOf(pullers), ...missing]);
+    const noticed = await noticedBy(bench, references.get("five-gzip") ?? "");
+    const report = reportOf([...measured, ...memoryOf(pullers), ...missing, ...noticed.rows]);
+    return { ...report, ratios: [...report.ratios, ...noticed.ratios] };
   } finally {
     for (const puller of pullers.toReversed()) await puller.close();
   }
 };
+
+async function noticedBy(bench: Bench, reference: string): Promise<{ rows: Measured[]; ratios: Ratio[] }> {
+  if (!bench.names.includes("mayfly-http")) return { rows: [], ratios: [] };
+  try {
+    const { rows, ratio } = await runsWhilePulling(bench, reference);
+    return { rows, ratios: [ratio] };
+  } catch (error) {
+    return { rows: [absent("run while pulling", "ms", reasonOf(error))], ratios: [] };
+  }
+}
 
 function laneOf(puller: Puller, image: (typeof PULL_IMAGES)[number]["name"], reference = ""): Lane {
   return {
