@@ -1,6 +1,7 @@
 // POST /v1/images/load and GET /v1/images/save: images as one archive, in and out. Nothing of it is held here.
 
 import type { Readable } from "node:stream";
+import type { HttpBindings } from "@hono/node-server";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
 import type { HostRecord } from "../../core/host.ts";
@@ -90,7 +91,11 @@ export function registerImageArchives(
       const chosen = await hosts.living(host === undefined ? undefined : [host]);
       const bytes = await firstOf(chosen, (each) => take(each, reference, format, c.req.raw.signal));
       bytes.once("close", leave);
-      return c.body(ReadableStream.from(bytes as AsyncIterable<Uint8Array<ArrayBuffer>>), 200, {
+      const whole = orHangUp(bytes, (error) => {
+        if (!c.req.raw.signal.aborted) log.warn("images.save_failed", { id: c.get("requestId"), error });
+        (c.env as Partial<HttpBindings> | undefined)?.outgoing?.destroy();
+      });
+      return c.body(ReadableStream.from(whole), 200, {
         "content-type": "application/x-tar",
         "x-content-type-options": "nosniff",
       });
@@ -99,6 +104,18 @@ export function registerImageArchives(
       throw error;
     }
   });
+}
+
+/** The same bytes. If they fail, `hangUp` is to cut the connection: an answer that merely ended would be taken for whole. */
+async function* orHangUp(
+  bytes: AsyncIterable<Uint8Array<ArrayBuffer>>,
+  hangUp: (error: unknown) => void,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+  try {
+    yield* bytes;
+  } catch (error) {
+    hangUp(error);
+  }
 }
 
 /** Those that take runs first, and of them the one that has the fewest. */

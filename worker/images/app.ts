@@ -12,7 +12,7 @@ import { HostRequests } from "../../core/images.ts";
 import { describeIssues } from "../../core/issues.ts";
 import type { Log } from "../../core/log.ts";
 import type { Runtime } from "../../runtime/index.ts";
-import { chunksOf } from "./archive.ts";
+import { chunksOf, orHangUp } from "./archive.ts";
 import { answerBlob } from "./blobs.ts";
 import { streamPull } from "./pull-stream.ts";
 
@@ -74,7 +74,11 @@ export function createImageApp({ runtime, secret, maxArchiveBytes, log }: ImageS
       throw invalid("reference", `is to be there 1 to ${MAX_SAVED} times`);
     if (format !== "oci" && format !== "docker") throw invalid("format", "is not oci or docker");
     const archive = await atLength(c, () => admin.save(references, format, c.req.raw.signal));
-    return c.body(ReadableStream.from(archive), 200, { "content-type": "application/x-tar" });
+    const whole = orHangUp(archive, (error) => {
+      if (!c.req.raw.signal.aborted) log.warn("images.save_failed", { references, error });
+      c.env.outgoing.destroy();
+    });
+    return c.body(ReadableStream.from(whole), 200, { "content-type": "application/x-tar" });
   });
   app.get("/blobs/:digest", (c) => answerBlob(c, admin, c.req.param("digest")));
 

@@ -1,4 +1,4 @@
-// The body of a request as chunks, up to a limit.
+// Archives as they go in and out: chunks, up to a limit, and never a part that looks whole.
 
 import { MayflyError } from "../../core/errors.ts";
 
@@ -15,5 +15,17 @@ export async function* chunksOf(
       throw new MayflyError("body_too_large", message, { details: { limit: maxBytes } });
     }
     yield chunk;
+  }
+}
+
+/** The same bytes. If they fail, `hangUp` is to cut the connection: an answer that merely ended would be taken for whole. */
+export async function* orHangUp(
+  bytes: AsyncIterable<Uint8Array>,
+  hangUp: (error: unknown) => void,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+  try {
+    yield* bytes as AsyncIterable<Uint8Array<ArrayBuffer>>;
+  } catch (error) {
+    hangUp(error);
   }
 }

@@ -120,6 +120,16 @@ describe("the program", () => {
   });
 });
 
+describe("an archive at a terminal", () => {
+  it("is neither written nor read", async () => {
+    const terminal = { ...NO_TERMINAL, isInput: true, isOutput: true };
+    const saved = await callWith({ terminal }, "save", "busybox");
+    expect(saved).toMatchObject({ exitCode: 2, stdout: "", stderr: expect.stringContaining("-o FILE is needed") });
+    const loaded = await callWith({ terminal }, "load");
+    expect(loaded).toMatchObject({ exitCode: 2, stdout: "", stderr: expect.stringContaining("-i FILE is needed") });
+  });
+});
+
 describe("mayfly bench", () => {
   const BENCHMARK = "loadtest/bench/main.ts";
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import {
+  address,
   bool,
   count,
   describeSettings,
@@ -147,4 +148,28 @@ test("the reference has a row for each setting, and says of each what holds with
   expect(rows[0]).toBe("| `MAYFLY_NAME` | A name. | text that is not empty | required |");
   expect(rows[1]).toBe("| `MAYFLY_PORT` | A port. | a whole number from 1 to 100 | `80` |");
   expect(rows.at(-1)).toMatch(/^\| `MAYFLY_SECRET_FILE` \| A secret\. \| .*file.* \| not set \|$/);
+});
+
+test.each([
+  ["127.0.0.1:0", { host: "127.0.0.1", port: 0 }],
+  ["host-1.example:65535", { host: "host-1.example", port: 65_535 }],
+  ["[fd00::1]:80", { host: "fd00::1", port: 80 }],
+  ["127.0.0.1", undefined],
+  ["fd00::1:80", undefined],
+  ["host:65536", undefined],
+  ["http://host:80", undefined],
+  ["host:80/path", undefined],
+  ["user@host:80", undefined],
+  [":80", undefined],
+  ["", undefined],
+])("%j as an address is %j", (text, expected) => {
+  expect(address("MAYFLY_ADDRESS", "An address.").parse(text)).toEqual(expected);
+});
+
+test("an address has no port only where it can be had from elsewhere", () => {
+  const { parse } = address("MAYFLY_ADDRESS", "An address.", { portOptional: true });
+  expect([parse("host"), parse("host:7")]).toEqual([
+    { host: "host", port: undefined },
+    { host: "host", port: 7 },
+  ]);
 });
