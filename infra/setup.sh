@@ -32,6 +32,12 @@ libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux
 crun:/usr/bin/crun
 apache2-utils:/usr/bin/htpasswd
 iproute2:/usr/sbin/ip
+python3:/usr/bin/python3
+libarchive-tools:/usr/bin/bsdtar
+libcap2-bin:/usr/sbin/setcap
+debootstrap:/usr/sbin/debootstrap
+buildah:/usr/bin/buildah
+docker.io:/usr/sbin/dockerd
 "
 # What the benchmark measures Mayfly against. None of it is needed for anything else.
 peer_packages="
