@@ -37,6 +37,12 @@ apache2-utils:/usr/bin/htpasswd
 buildah:/usr/bin/buildah
 docker.io:/usr/sbin/dockerd
 iproute2:/usr/sbin/ip
+python3:/usr/bin/python3
+libarchive-tools:/usr/bin/bsdtar
+libcap2-bin:/usr/sbin/setcap
+debootstrap:/usr/sbin/debootstrap
+buildah:/usr/bin/buildah
+docker.io:/usr/sbin/dockerd
 "
 # What the benchmark measures Mayfly against. None of it is needed for anything else.
 peer_packages="

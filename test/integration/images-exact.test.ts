@@ -7,112 +7,18 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { runProgram, startProcess } from "../../runtime/host/command.ts";
-import { type FakeRegistry, startFakeRegistry } from "../helpers/fake-registry.ts";
 import { buildImage, buildLayer } from "../helpers/image-builder.ts";
-import { makeStore, NEVER, type StoreUnderTest, UID_BASE } from "../helpers/image-store.ts";
+import { NEVER, UID_BASE } from "../helpers/image-store.ts";
+import { filesOf, hardLink, type SeenLayers, startSeeing, symlink } from "../helpers/seen-layers.ts";
 import { paxFields, type TarEntry, tar } from "../helpers/tar-builder.ts";
-import { type TreeEntry, walkLayers } from "../helpers/tree-walk.ts";
+import { walkLayers } from "../helpers/tree-walk.ts";
 
-let registry: FakeRegistry;
-let host: StoreUnderTest;
+let layers: SeenLayers;
 
 beforeEach(async () => {
-  registry = await startFakeRegistry();
-  host = await makeStore();
+  layers = await startSeeing();
 });
-afterEach(async () => {
-  await registry.stop();
-  await host.remove();
-});
-
-type Layer = readonly TarEntry[] | Buffer;
-
-/** What a container sees of layers with these entries, by path. */
-async function see(...layers: readonly Layer[]): Promise<Map<string, TreeEntry>> {
-  const tree = await walkLayers(await unpack(...layers), UID_BASE);
-  return new Map(tree.map((entry) => [entry.path, entry]));
-}
-
-async function unpack(...layers: readonly Layer[]): Promise<readonly string[]> {
-  const image = buildImage({ layers: layers.map((layer) => buildLayer(layer)) });
-  return (await host.store.ensure(registry.add("demo/a:1", image).reference, NEVER)).layers;
-}
-
-/** Names of what is no directory, in order. */
-function filesOf(tree: Map<string, TreeEntry>): string[] {
-  return [...tree.values()].filter(({ type }) => type !== "directory").map(({ path }) => path);
-}
-
-const hardLink = (path: string, linkTarget: string): TarEntry => ({ path, type: "hardlink", linkTarget });
-const symlink = (path: string, linkTarget: string): TarEntry => ({ path, type: "symlink", linkTarget });
-
-test("hard links to files that come later, in a chain and to symlinks, are links to the same file", async () => {
-  const tree = await see([
-    hardLink("d/first", "d/second"),
-    hardLink("d/second", "third"),
-    hardLink("third", "z/file"),
-    { path: "z/file", content: "late", modified: 5 },
-    hardLink("z/early", "z/file"),
-    symlink("z/symlink", "/nowhere"),
-    hardLink("z/same-symlink", "z/symlink"),
-  ]);
-  for (const path of ["d/first", "d/second", "third", "z/early", "z/file"])
-    expect(tree.get(path)).toMatchObject({ sameAs: "d/first", size: 4, modified: "5000000000" });
-  expect(tree.get("z/symlink")).toMatchObject({ type: "symlink", target: "/nowhere", sameAs: "z/same-symlink" });
-});
-
-test("what comes after a hard link that waits for its target replaces it, and its name follows no later symlink", async () => {
-  const tree = await see([
-    hardLink("to-file", "z"),
-    { path: "to-file", content: "replaced" },
-    hardLink("to-directory", "z"),
-    { path: "to-directory/" },
-    { path: "to-directory/in" },
-    hardLink("twice", "y"),
-    hardLink("twice", "z"),
-    symlink("way", "here"),
-    { path: "here/" },
-    { path: "there/" },
-    hardLink("way/link", "z"),
-    symlink("way", "there"),
-    { path: "y", content: "y" },
-    { path: "z", content: "zz" },
-  ]);
-  expect(filesOf(tree)).toEqual(["here/link", "to-directory/in", "to-file", "twice", "way", "y", "z"]);
-  expect(tree.get("to-file")).toMatchObject({ size: 8, sameAs: "to-file" });
-  expect(tree.get("twice")).toMatchObject({ size: 2 });
-  expect(tree.get("z")).toMatchObject({ sameAs: "here/link" });
-});
-
-test("a hard link to a name of the same file changes nothing", async () => {
-  const same = [{ path: "usr/lib/x", content: "x" }, symlink("lib", "usr/lib"), hardLink("lib/x", "usr/lib/x")];
-  const tree = await see([...same, hardLink("again", "usr/lib/x"), hardLink("again", "usr/lib/x")]);
-  expect(tree.get("usr/lib/x")).toMatchObject({ size: 1, sameAs: "again" });
-});
-
-test.each([
-  ["that never comes", [hardLink("a/link", "b/never")], "cannot link a/link: its target b/never is not in the layer"],
-  ["that is itself", [hardLink("self", "self")], "cannot link self: its target self is not in the layer"],
-  ["in a circle", [hardLink("a", "b"), hardLink("b", "a")], "cannot link a: its target b is not in the layer"],
-  ["that is a directory which comes later", [hardLink("a", "d"), { path: "d/" }], "cannot link a: "],
-  [
-    "for one too many links",
-    Array.from({ length: 1025 }, (_, index) => hardLink(`l${index}`, "late")),
-    "more than 1024 hard links to files that come after them, such as l1024",
-  ],
-] satisfies [string, TarEntry[], string][])(
-  "a hard link to a file %s is refused by name",
-  async (_what, layer, why) => {
-    await expect(see(layer)).rejects.toMatchObject({ reason: "image_corrupt", message: expect.stringContaining(why) });
-    expect(host.layerNames()).toEqual([]);
-  },
-);
-
-test("a thousand links that wait for each other, the last for a file, are all made", async () => {
-  const links = Array.from({ length: 1024 }, (_, index) => hardLink(`l${index}`, `l${index + 1}`));
-  const tree = await see([...links, { path: "l1024" }]);
-  expect(new Set([...tree.values()].map(({ sameAs }) => sameAs).filter(Boolean))).toEqual(new Set(["l0"]));
-});
+afterEach(() => layers.stop());
 
 test.each([
   ["a fraction", { mtime: "1700000000.123456789" }, "1700000000123456789"],
@@ -122,7 +28,7 @@ test.each([
 ])(
   "a time with %s is kept to the nanosecond, on files, directories, symlinks and FIFOs",
   async (_what, pax, modified) => {
-    const tree = await see([
+    const tree = await layers.see([
       { path: "d/", pax },
       { path: "d/f", content: "x", pax },
       { path: "d/l", type: "symlink", linkTarget: "f", pax },
@@ -133,7 +39,7 @@ test.each([
 );
 
 test("a time that no file system holds becomes the nearest that it does", async () => {
-  const tree = await see([
+  const tree = await layers.see([
     { path: "far", pax: { mtime: "9223372036854775807" } },
     { path: "early", pax: { mtime: "-9223372036854775807" } },
   ]);
@@ -142,7 +48,9 @@ test("a time that no file system holds becomes the nearest that it does", async 
 });
 
 test("GNU's binary numbers are read: owners, sizes, and times before 1970", async () => {
-  const tree = await see([{ path: "f", content: "x", uid: 65_535, gid: 1, modified: -86_400, binaryNumbers: true }]);
+  const tree = await layers.see([
+    { path: "f", content: "x", uid: 65_535, gid: 1, modified: -86_400, binaryNumbers: true },
+  ]);
   expect(tree.get("f")).toMatchObject({ owner: "65535:1", size: 1, modified: "-86400000000000" });
 });
 
@@ -153,12 +61,12 @@ test("GNU's long names and link targets are read", async () => {
     type,
     content: `${text}\0`,
   });
-  const tree = await see([long("gnuLongLink", target), long("gnuLongName", path), symlink("cut", "cut")]);
+  const tree = await layers.see([long("gnuLongLink", target), long("gnuLongName", path), symlink("cut", "cut")]);
   expect(tree.get(path)).toMatchObject({ type: "symlink", target });
 });
 
 test("a pax header for all entries does not disturb, and one for an entry wins over the entry", async () => {
-  const tree = await see([
+  const tree = await layers.see([
     { path: "pax_global_header", type: "paxGlobal", content: paxFields({ comment: "0123456789abcdef" }) },
     { path: "short", content: "x", pax: { path: "true/name", uid: "7", gid: "8" } },
     { path: "l", type: "symlink", linkTarget: "short", pax: { linkpath: "true/name" } },
@@ -174,7 +82,7 @@ test("set-id bits, xattrs and ACLs are kept, and an ACL's owners are shifted lik
     "0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000000ffffffff",
     "hex",
   );
-  const tree = await see([
+  const tree = await layers.see([
     {
       path: "program",
       mode: 0o6711,
@@ -227,18 +135,20 @@ test.each([NET_RAW, NET_RAW_OF_ROOT])(
   "a file capability is one in the container's user namespace, and works there (%s)",
   async (value) => {
     const xattrs = { "security.capability": Buffer.from(value, "hex") };
-    const layers = await unpack([{ path: "busybox", mode: 0o755, content: readFileSync("/bin/busybox"), xattrs }]);
-    const tree = await walkLayers(layers, UID_BASE);
+    const places = await layers.unpack([
+      { path: "busybox", mode: 0o755, content: readFileSync("/bin/busybox"), xattrs },
+    ]);
+    const tree = await walkLayers(places, UID_BASE);
     expect(tree.find(({ path }) => path === "busybox")).toMatchObject({ xattrs: { "security.capability": NET_RAW } });
-    await runProgram(["chmod", "-R", "a+x", host.stateDir]);
-    const said = await runInUserNamespace(join(layers[0] ?? "", "busybox"), "grep", "CapEff", "/proc/self/status");
+    await runProgram(["chmod", "-R", "a+x", layers.host.stateDir]);
+    const said = await runInUserNamespace(join(places[0] ?? "", "busybox"), "grep", "CapEff", "/proc/self/status");
     expect(said).toMatch(/^CapEff:\s*0000000000002000$/m);
   },
 );
 
 test("a device is left out, and so are hard links to it, before and after", async () => {
   const device = (path: string): TarEntry => ({ path, type: "character", device: { major: 1, minor: 3 } });
-  const tree = await see([
+  const tree = await layers.see([
     hardLink("dev/before", "dev/null"),
     hardLink("dev/first", "dev/before"),
     { path: "dev/sda", type: "block", device: { major: 8, minor: 0 } },
@@ -253,13 +163,13 @@ test("a device is left out, and so are hard links to it, before and after", asyn
 });
 
 test("what has no entry of its own is root's, 0755 and of 1970, so that a layer is the same on every host", async () => {
-  const tree = await see([{ path: "a/b/file", modified: 5, uid: 7 }]);
+  const tree = await layers.see([{ path: "a/b/file", modified: 5, uid: 7 }]);
   for (const path of [".", "a", "a/b"])
     expect(tree.get(path)).toMatchObject({ mode: "0o755", owner: "0:0", modified: "0" });
 });
 
 test("whiteouts of what was in a directory that is now a file take nothing away", async () => {
-  const tree = await see(
+  const tree = await layers.see(
     [{ path: "a/b/c" }],
     [{ path: "a", content: "file" }, { path: "a/.wh.b" }, { path: "a/b/.wh.c" }, { path: "a/.wh..wh..opq" }],
   );
@@ -271,7 +181,7 @@ test.each([
   ["after", [{ path: "d/" }, { path: "d/new" }, { path: "d/.wh..wh..opq" }]],
   ["between", [{ path: "d/new" }, { path: "d/.wh..wh..opq" }, { path: "d/", mode: 0o700 }]],
 ] satisfies [string, TarEntry[]][])("an opaque directory's mark may stand %s its entries", async (_where, upper) => {
-  expect(filesOf(await see([{ path: "d/old" }, { path: "d/sub/old" }, { path: "other" }], upper))).toEqual([
+  expect(filesOf(await layers.see([{ path: "d/old" }, { path: "d/sub/old" }, { path: "other" }], upper))).toEqual([
     "d/new",
     "other",
   ]);
@@ -284,14 +194,14 @@ test("a layer whose root is opaque hides all layers below it, now and after a re
       buildLayer(layer),
     ),
   });
-  const { reference } = registry.add("demo/opaque:1", image);
-  for (const store of [host.store, host.restart()]) {
+  const { reference } = layers.registry.add("demo/opaque:1", image);
+  for (const store of [layers.host.store, layers.host.restart()]) {
     const tree = await walkLayers((await store.ensure(reference, NEVER)).layers, UID_BASE);
     expect(tree.map(({ path }) => path)).toEqual([".", "d", "d/stays", "top"]);
   }
-  expect(filesOf(await see(lower, [{ path: "a/" }, symlink("a/root", "/"), { path: "a/root/.wh..wh..opq" }]))).toEqual([
-    "a/root",
-  ]);
+  expect(
+    filesOf(await layers.see(lower, [{ path: "a/" }, symlink("a/root", "/"), { path: "a/root/.wh..wh..opq" }])),
+  ).toEqual(["a/root"]);
 });
 
 test("what replaces something of another type hides it, in one layer and across layers", async () => {
@@ -312,7 +222,7 @@ test("what replaces something of another type hides it, in one layer and across 
     symlink("dir-to-link", "to-dir"),
   ];
   upper.splice(5, 0, { path: "back/" });
-  const tree = await see(lower, upper);
+  const tree = await layers.see(lower, upper);
   expect(filesOf(tree)).toEqual(["back/new", "dir-to-link", "link-to-dir/new", "to-dir/new", "to-file"]);
   expect(tree.get("to-file")).toMatchObject({ type: "file", size: 3 });
 });
@@ -326,6 +236,6 @@ test("names are bytes, whatever character set they are in", async () => {
     .fill(" ", 148, 156)
     .reduce((total, byte) => total + byte, 0);
   bytes.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
-  const [layer = ""] = await unpack(bytes);
+  const [layer = ""] = await layers.unpack(bytes);
   expect(readdirSync(layer, "latin1")).toEqual([latin1]);
 });
