@@ -34,8 +34,6 @@ clang:/usr/bin/clang
 libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux
 crun:/usr/bin/crun
 apache2-utils:/usr/bin/htpasswd
-buildah:/usr/bin/buildah
-docker.io:/usr/sbin/dockerd
 iproute2:/usr/sbin/ip
 python3:/usr/bin/python3
 libarchive-tools:/usr/bin/bsdtar
