@@ -206,6 +206,9 @@ function expectNoMore({ traces: { descriptors, ...now }, launcher, gateway }: St
     expect(count, `gateway: ${kind}`).toBeLessThanOrEqual(before.gateway[kind] ?? 0);
 }
 
+/** Of the one image: its manifest, its config and its layer, each of which other hosts may ask for. */
+const PIECES = 3;
+
 /** A queue's own, however many runs it has had. Tickets, and lists of them, are not among these. */
 const OF_A_QUEUE = ["id", "meta", "events", "marker", "pc", "stalled-check"];
 
@@ -221,9 +224,12 @@ async function onlyWhatIsKept(cluster: Cluster, runs: number): Promise<Record<st
     }
     const kept = ["{mayfly}:run:ID", "{mayfly}:run:ID:stdout", "{mayfly}:run:ID:stderr", keys.index("default")];
     const queues = ["default", "empty"].flatMap((pool) => OF_A_QUEUE.map((name) => `{mayfly}:runs-${pool}:${name}`));
-    const idle = [keys.hosts, keys.offers("default"), ...queues];
+    const idle = [keys.hosts, keys.offers("default"), keys.secret, ...queues];
+    const ofImages = names.filter((name) => name.startsWith(keys.blob("")));
+    expect(ofImages).toHaveLength(PIECES);
     const strange = Object.keys(counts).filter((shape) => !kept.includes(shape) && !idle.includes(shape));
-    expect(strange.filter((shape) => !shape.startsWith(keys.host("")))).toEqual([]);
+    const known = [keys.host(""), keys.blob("")];
+    expect(strange.filter((shape) => !known.some((prefix) => shape.startsWith(prefix)))).toEqual([]);
     expect(counts["{mayfly}:run:ID"]).toBe(runs);
     for (const name of names.filter((key) => key.startsWith(keys.run("")))) {
       const leftMs = await redis.pttl(name);

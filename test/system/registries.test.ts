@@ -56,7 +56,7 @@ it("rejects a run with image_corrupt when a layer is not what its digest says, a
     lying.add("lie:1", built);
     for (const blob of built.blobs)
       if (blob.mediaType.includes("layer")) lying.lie(blob.digest, Buffer.alloc(blob.bytes.length));
-    const worker = await cluster.startWorker({ MAYFLY_POOL: "lied-to" });
+    const worker = await cluster.startWorker({ MAYFLY_POOL: "lied-to", MAYFLY_PEERS: "false" });
     const { outcome } = await cluster.run({ image: `${lying.host}/lie:1`, pool: "lied-to", command: ["true"] });
     expect(outcome).toMatchObject({ kind: "rejected", code: "image_corrupt" });
     expect(await worker.process.stop()).toBe(0);
