@@ -51,7 +51,7 @@ export const pull: Suite = async (bench) => {
       pullers.map((puller) => laneOf(puller, name, references.get(name))),
     );
     const measured = await interleave(lanes, { rounds, settleMs: SETTLE_MS }, bench.say);
-    const noticed = await noticedBy(bench, references.get("five-gzip") ?? "");
+    const noticed = await noticedBy(bench, references);
     const report = reportOf([...measured, ...memoryOf(pullers), ...missing, ...noticed.rows]);
     return { ...report, ratios: [...report.ratios, ...noticed.ratios] };
   } finally {
@@ -59,10 +59,16 @@ export const pull: Suite = async (bench) => {
   }
 };
 
-async function noticedBy(bench: Bench, reference: string): Promise<{ rows: Measured[]; ratios: Ratio[] }> {
+async function noticedBy(
+  bench: Bench,
+  references: ReadonlyMap<string, string>,
+): Promise<{ rows: Measured[]; ratios: Ratio[] }> {
   if (!bench.names.includes("mayfly-http")) return { rows: [], ratios: [] };
   try {
-    const { rows, ratio } = await runsWhilePulling(bench, reference);
+    const { rows, ratio } = await runsWhilePulling(bench, [
+      references.get("five-gzip") ?? "",
+      references.get("one-gzip") ?? "",
+    ]);
     return { rows, ratios: [ratio] };
   } catch (error) {
     return { rows: [absent("run while pulling", "ms", reasonOf(error))], ratios: [] };
