@@ -88,3 +88,22 @@ it("measures everybody, says it as a table and as JSON, and leaves nothing behin
   for (const { value } of ratios) expect(value).toBeGreaterThan(0);
   expect(await traces(pid)).toEqual([]);
 }, 120_000);
+
+it("pulls images as skopeo and umoci do, and says how much memory that took and what runs noticed", async () => {
+  const file = join(directory, "pull.json");
+  const narrow = ["--contenders", "mayfly-http,mayfly-runtime", "--cache", join(directory, "cache")];
+  const { pid, exitCode, stderr } = await bench("--suite", "pull", "--quick", "--json", file, ...narrow);
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+  const { rows, ratios } = JSON.parse(await readFile(file, "utf8")).suites.pull;
+  const measured = rows.filter(({ n }: { n: number }) => n > 0).map(({ name }: { name: string }) => name);
+  expect(measured).toEqual([
+    ...["mayfly five-gzip", "skopeo-umoci five-gzip", "mayfly one-gzip", "skopeo-umoci one-gzip", "mayfly five-zstd"],
+    ...["mayfly memory", "run alone", "run while pulling"],
+  ]);
+  expect(ratios.map(({ name }: { name: string }) => name)).toEqual([
+    "skopeo-umoci/mayfly five-gzip",
+    "skopeo-umoci/mayfly one-gzip",
+    "p99 run while pulling/run alone",
+  ]);
+  expect(await traces(pid)).toEqual([]);
+}, 120_000);

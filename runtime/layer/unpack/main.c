@@ -59,7 +59,7 @@
 #define DEFAULT_MAX_DEPTH 512u
 
 // Runs of other images go on beside a pull, and wait for less than they would to be scheduled.
-#define NICENESS 19
+#define NICENESS 10
 
 struct unpack_options options = {
     .compression = COMPRESSION_NONE,
