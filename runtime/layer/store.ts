@@ -11,6 +11,7 @@ import { isErrno, isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { type Digest, hexOf, isDigest } from "../content/digest.ts";
 import { renameDurably, UNFINISHED, unfinishedName } from "../content/durable.ts";
+import type { ReservedBlob } from "../content/store.ts";
 import { runProgram } from "../host/command.ts";
 import type { LayerDescriptor } from "./descriptor.ts";
 import { FactsStore, factsOf } from "./facts.ts";
@@ -27,13 +28,6 @@ export type OpenBlob = (signal: AbortSignal) => Promise<AsyncIterable<Uint8Array
 /** Where a blob is written to while it streams past, and how it is kept or thrown away then. */
 export interface BlobKeeper {
   reserve(digest: Digest): Promise<ReservedBlob | undefined>;
-}
-export interface ReservedBlob {
-  /** Of a file that is not there yet. */
-  readonly path: string;
-  /** To be called when the file has the digest and is flushed. */
-  commit(): Promise<void>;
-  discard(): Promise<void>;
 }
 
 export interface EnsureLayerOptions {

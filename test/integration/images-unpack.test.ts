@@ -4,6 +4,8 @@ import { randomBytes } from "node:crypto";
 import { chown, mkdir, mkdtemp, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
+import { createGzip, zstdCompressSync } from "node:zlib";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { finished, runProgram, startProcess } from "../../runtime/host/command.ts";
 import { UID_BASE, UNPACK_PROGRAM } from "../helpers/image-store.ts";
@@ -54,6 +56,35 @@ test("the process that parses sees nothing but the directory and holds almost no
   }
   child.stdin?.end();
   expect(await ended).toMatchObject({ exitCode: 0 });
+});
+
+test("the process that decompresses is nobody, has no files but its two ends, and a filter", async () => {
+  const { child, ended } = start("--compression", "gzip");
+  const gzip = createGzip();
+  gzip.pipe(child.stdin as Writable);
+  gzip.write(BEGINNING);
+  gzip.flush();
+  while (!(await readdir(directory)).includes("first")); // It comes, or the test runs into its time limit.
+  const children = (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")).trim().split(" ");
+  const statuses = await Promise.all(children.map((pid) => readFile(`/proc/${pid}/status`, "utf8")));
+  const nobody = String(UID_BASE + 65_534);
+  const at = statuses.findIndex((status) => status.includes(`Uid:\t${nobody}\t${nobody}\t${nobody}\t${nobody}`));
+  expect(children).toHaveLength(2);
+  expect(statuses[at]).toMatch(/^CapPrm:\t0+$/m);
+  expect(statuses[at]).toMatch(/^NoNewPrivs:\t1$/m);
+  expect(statuses[at]).toMatch(/^Seccomp:\t2$/m);
+  expect((await readdir(`/proc/${children[at]}/fd`)).toSorted()).toEqual(["0", "1", "2"]);
+  gzip.end();
+  expect(await ended).toMatchObject({ exitCode: 0 });
+});
+
+test("a bomb is refused: more than 200 times what the blob has, beyond the first GiB", async () => {
+  const { child, ended } = start("--compression", "zstd");
+  const zeros = zstdCompressSync(Buffer.alloc(64 * 2 ** 20));
+  child.stdin?.end(
+    Buffer.concat([zstdCompressSync(tar([{ path: "first" }])), ...Array.from({ length: 20 }, () => zeros)]),
+  );
+  expect(await ended).toMatchObject({ exitCode: 3, stderrTail: "more than 200 times as many bytes as the blob has\n" });
 });
 
 test("a parser that has been taken over can make files in its directory, and nothing else", async () => {

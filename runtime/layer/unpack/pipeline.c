@@ -75,7 +75,7 @@ static _Noreturn void be_child(int socket) {
   confine(socket);
   unpack_stream();
   struct report report = {counts.entries, content_bytes, counts.devices_skipped, xattrs_skipped, is_root_opaque};
-  if (write(STDOUT_FILENO, &report, sizeof report) != sizeof report) host_failed("reporting");
+  if (write(STDOUT_FILENO, &report, sizeof report) != sizeof report) _exit(HOST_FAILED); // The parent has ended, and said why.
   _exit(DONE);
 }
 
