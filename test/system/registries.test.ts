@@ -86,11 +86,17 @@ it("uses the OCI runtime that the configuration names", async () => {
   const runtime = join(tmpdir(), `mayfly-runtime-${process.pid}`);
   const log = `${runtime}.log`;
   await writeFile(runtime, `#!/bin/sh\necho "$@" >> ${log}\nexec /usr/sbin/runc "$@"\n`, { mode: 0o755 });
-  await cluster.startWorker({ MAYFLY_POOL: "other-runtime", MAYFLY_DRIVER: "oci", MAYFLY_OCI_RUNTIME: runtime });
+  const worker = await cluster.startWorker({
+    MAYFLY_POOL: "other-runtime",
+    MAYFLY_DRIVER: "oci",
+    MAYFLY_OCI_RUNTIME: runtime,
+  });
   const { host } = cluster.registry;
   expect(
     (await cluster.run({ image: `${host}/busybox:test`, pool: "other-runtime", command: ["true"] })).outcome,
   ).toEqual({ kind: "exited", exitCode: 0 });
+  // A run is answered before its container is deleted; a worker that has stopped has deleted it.
+  expect(await worker.process.stop()).toBe(0);
   const calls = (await readFile(log, "utf8")).trim().split("\n");
   for (const verb of ["create", "start", "delete"]) expect(calls.some((call) => call.includes(` ${verb} `))).toBe(true);
 });
