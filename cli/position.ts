@@ -46,7 +46,7 @@ export function createPosition(): Position {
       return hasOutput ? `${attempt}.${offsets.stdout}.${offsets.stderr}` : undefined;
     },
     advance(event) {
-      if (event.type === "end") return event;
+      if (event.type === "end" || event.type === "progress") return event;
       if (!enter(event.attempt)) return undefined;
       if (event.type !== "state") return advanceOutput(event);
       if (event.state === state) return undefined;

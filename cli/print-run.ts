@@ -2,6 +2,7 @@
 
 import type { Client, EndEvent, RunEvent, StreamName } from "./client.ts";
 import { type Io, note } from "./io.ts";
+import { PullLine } from "./pull-line.ts";
 import type { EndFacts } from "./run-event.ts";
 
 export interface PrintOptions {
@@ -20,7 +21,7 @@ const BOTH: readonly StreamName[] = ["stdout", "stderr"];
 
 /**
  * Writes the bytes of each stream as they come and in order, no faster than they are read, and resolves with how the run ended.
- * A new attempt and output that was cut are told on stderr. Throws ReaderGone, ClientError, or a stream's own error.
+ * A new attempt, output that was cut and, at a terminal, how far a pull has come are told on stderr. Throws ReaderGone, ClientError, or a stream's own error.
  */
 export async function printRun(id: string, options: PrintOptions): Promise<EndEvent> {
   const { client, io, streams = BOTH, onEvent, see, signal } = options;
@@ -34,9 +35,12 @@ export async function printRun(id: string, options: PrintOptions): Promise<EndEv
 }
 
 function createPrinter({ client, io, streams }: Required<Pick<PrintOptions, "client" | "io" | "streams">>) {
+  const pullLine = new PullLine(io);
   let attempt = 0;
   let hasOutput = false;
   return async (event: RunEvent): Promise<void> => {
+    if (event.type === "progress") return pullLine.draw(event.pulling);
+    await pullLine.clear();
     if (event.type === "end") {
       return tellTruncation(await factsOf(event, { client, hasOutput }), { io, streams });
     }

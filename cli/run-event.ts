@@ -1,6 +1,6 @@
 // The events of a run, from what the event stream carries to typed values with bytes in them.
 
-import { Outcome, Receipt, Run, RunState } from "../core/run.ts";
+import { Outcome, Pulling, Receipt, Run, RunState } from "../core/run.ts";
 import { isObject, parseAnswer } from "./answers.ts";
 import { invalidAnswer } from "./client-error.ts";
 import type { SseEvent } from "./sse.ts";
@@ -11,6 +11,12 @@ export interface StateEvent {
   readonly type: "state";
   readonly state: RunState;
   readonly attempt: number;
+}
+
+/** How far the image has come that the run waits for. */
+export interface ProgressEvent {
+  readonly type: "progress";
+  readonly pulling: Pulling;
 }
 
 /** Bytes of one stream. `offset` counts the kept bytes of that stream before these, in this attempt. */
@@ -37,7 +43,7 @@ export interface EndEvent {
   readonly stderr: EndFacts | undefined;
 }
 
-export type RunEvent = StateEvent | OutputEvent | EndEvent;
+export type RunEvent = StateEvent | ProgressEvent | OutputEvent | EndEvent;
 
 /**
  * Undefined for an event whose name is not known: a newer gateway may send more of them.
@@ -47,6 +53,8 @@ export function decodeEvent(event: SseEvent): RunEvent | undefined {
   switch (event.name) {
     case "state":
       return decodeState(json(event));
+    case "progress":
+      return { type: "progress", pulling: parseAnswer(Pulling, json(event)) };
     case "stdout":
     case "stderr":
       return decodeOutput(event.name, event.id, json(event));

@@ -79,4 +79,5 @@ export const transitionKeys = {
   feed: (id: string) => [keys.run(id), keys.stdin(id)],
   resize: (id: string) => [keys.run(id)],
   watch: (id: string) => [keys.run(id), keys.waiters(id)],
+  pulling: (id: string) => [keys.run(id)],
 } as const;

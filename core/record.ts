@@ -6,7 +6,7 @@
 import { z } from "zod";
 import type { TerminalSize } from "./control.ts";
 import { RunRequest } from "./request.ts";
-import { Outcome, type Receipt, RunState, type StreamFacts } from "./run.ts";
+import { Outcome, type Pulling, type Receipt, RunState, type StreamFacts } from "./run.ts";
 
 export interface RunRecord {
   readonly id: string;
@@ -33,6 +33,7 @@ export interface RunRecord {
   readonly cancelRequested: boolean;
   /** The terminal's size, once it is another than the one that was asked for. */
   readonly terminalSize?: TerminalSize | undefined;
+  readonly pulling?: Pulling | undefined;
   readonly outcome?: Outcome | undefined;
   readonly receipt?: Receipt | undefined;
   readonly stdout?: StreamFacts | undefined;
@@ -62,6 +63,7 @@ export function parseRecord(hash: Hash): RunRecord | undefined {
     givenUp: hash.givenUp,
     cancelRequested: optional(flag, hash, "cancelRequested") ?? false,
     terminalSize: optional(json<TerminalSize>, hash, "terminalSize"),
+    pulling: optional(json<Pulling>, hash, "pulling"),
     outcome: optional(outcome, hash, "outcome"),
     receipt: optional(json<Receipt>, hash, "receipt"),
     stdout: optional(json<StreamFacts>, hash, "stdout"),

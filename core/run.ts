@@ -109,6 +109,19 @@ export const Receipt = z
 
 export type Receipt = z.infer<typeof Receipt>;
 
+/** Of a run that starts and whose host has not had its image: how far it has come. */
+export const Pulling = z
+  .strictObject({
+    layers: z.int().meta({ description: "That the host lacked; 0 while the registry has not told yet." }),
+    layersDone: z.int(),
+    bytes: z.int().meta({ description: "Of these layers' blobs, received so far." }),
+    size: z.int().meta({ description: "Of these layers' blobs, in all." }),
+    bytesPerSecond: z.int().meta({ description: "Since the pull began." }),
+  })
+  .meta({ id: "Pulling" });
+
+export type Pulling = z.infer<typeof Pulling>;
+
 export const Run = z
   .strictObject({
     id: z.string().regex(RUN_ID_PATTERN),
@@ -120,6 +133,7 @@ export const Run = z
     startedAt: z.string().meta({ description: "When the program of this attempt started." }).optional(),
     finishedAt: z.string().optional(),
     cancelRequested: z.boolean().optional(),
+    pulling: Pulling.meta({ description: "While the run is starting and its host fetches the image." }).optional(),
     outcome: Outcome.optional(),
     stdout: Output.optional(),
     stderr: Output.optional(),

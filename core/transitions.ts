@@ -13,6 +13,7 @@
 // Time is always Redis' own (`TIME`), so the clocks of hosts may be wrong by minutes.
 
 import { channels } from "./keys.ts";
+import { recordScripts } from "./record-scripts.ts";
 import { define, type Transition } from "./transition-parts.ts";
 
 type Argument = string | number | Buffer;
@@ -139,6 +140,7 @@ const started = define(`
   local at = now()
   redis.call('HSET', run, 'state', 'running', 'startedAt', at)
   redis.call('HINCRBY', run, 'startedAttempts', 1)
+  redis.call('HDEL', run, 'pulling')
   redis.call('ZADD', deadlines, at + lease, id)
   redis.call('PUBLISH', '${CHANGED}' .. id, '')
   return 1
@@ -218,7 +220,7 @@ const overdue = define(`
     local moves = tonumber(held[2]) - startedAttempts
     if (hadStarted and startedAttempts <= tonumber(retries)) or (not hadStarted and moves <= ${MAX_MOVES}) then
       redis.call('HSET', run, 'state', 'queued', 'attempt', held[2] + 1, 'queuedAt', at)
-      redis.call('HDEL', run, 'host', 'holder', 'startedAt', 'givenUp')
+      redis.call('HDEL', run, 'host', 'holder', 'startedAt', 'givenUp', 'pulling')
       redis.call('DEL', stdout, stderr)
       redis.call('ZADD', deadlines, at + queueMs, id)
       redis.call('ZADD', queue_of(run), at, id)
@@ -228,53 +230,6 @@ const overdue = define(`
   end
   finish(run, waiters, deadlines, id, at, outcome, retention)
   return {'finished'}
-`);
-
-/**
- * Adds output at its offset while the attempt is held; what is there already (a command sent twice) is not added again.
- * ARGV: id, attempt, holder, offset, bytes → 1 | 0 if the attempt is over | -1 if bytes that were stored before are missing
- */
-const append = define(`
-  local run, stream = unpack(KEYS)
-  local id, attempt, holder, offset, bytes = unpack(ARGV)
-  if not held(run, attempt, holder) then return 0 end
-  local length = redis.call('STRLEN', stream)
-  if length == offset + #bytes then return 1 end
-  if length ~= tonumber(offset) then return -1 end
-  redis.call('APPEND', stream, bytes)
-  redis.call('PUBLISH', '${CHANGED}' .. id, '')
-  return 1
-`);
-
-/** More stdin of a streamed run. ARGV: id, bytes, "1" to close, max bytes → length so far, -1 closed or over, -2 too much */
-const feed = define(`
-  local run, stdin = unpack(KEYS)
-  local id, bytes, close, max = unpack(ARGV)
-  local held = redis.call('HMGET', run, 'state', 'stdinClosed')
-  if not held[1] or held[1] == 'finished' or held[2] == '1' then return -1 end
-  if redis.call('STRLEN', stdin) + #bytes > tonumber(max) then return -2 end
-  local length = redis.call('APPEND', stdin, bytes)
-  if close == '1' then redis.call('HSET', run, 'stdinClosed', '1') end
-  redis.call('PUBLISH', '${channels.input("")}' .. id, '')
-  return length
-`);
-
-/** The terminal's latest size, for its holder or the next. ARGV: size → {"set" | "over", host or ""} */
-const resize = define(`
-  local run = unpack(KEYS)
-  local held = redis.call('HMGET', run, 'state', 'host')
-  if not held[1] or held[1] == 'finished' then return {'over', ''} end
-  redis.call('HSET', run, 'terminalSize', ARGV[1])
-  return {'set', held[2] or ''}
-`);
-
-/** ARGV: id, waiter → 1 if the run is unfinished and the gateway will be told, else 0 */
-const watch = define(`
-  local run, waiters = unpack(KEYS)
-  local state = redis.call('HGET', run, 'state')
-  if not state or state == 'finished' then return 0 end
-  redis.call('SADD', waiters, ARGV[2])
-  return 1
 `);
 
 export const transitions = {
@@ -288,8 +243,5 @@ export const transitions = {
   finish,
   cancel,
   overdue,
-  append,
-  feed,
-  resize,
-  watch,
+  ...recordScripts,
 } as const;

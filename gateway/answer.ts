@@ -11,7 +11,7 @@ export interface Kept {
 
 /** Without `kept`, the answer has no output: as in a list. */
 export function toRun(record: RunRecord, kept?: Kept): Run {
-  const { id, state, attempt, request, outcome, receipt } = record;
+  const { id, state, attempt, request, pulling, outcome, receipt } = record;
   return {
     id,
     state,
@@ -22,6 +22,7 @@ export function toRun(record: RunRecord, kept?: Kept): Run {
     ...(record.startedAt === undefined ? {} : { startedAt: wallTime(record.startedAt) }),
     ...(record.finishedAt === undefined ? {} : { finishedAt: wallTime(record.finishedAt) }),
     ...(record.cancelRequested ? { cancelRequested: true } : {}),
+    ...(pulling && state === "starting" ? { pulling } : {}),
     ...(outcome ? { outcome } : {}),
     ...(kept && record.stdout ? { stdout: toOutput(record.stdout, kept.stdout) } : {}),
     ...(kept && record.stderr ? { stderr: toOutput(record.stderr, kept.stderr) } : {}),

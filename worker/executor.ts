@@ -8,12 +8,13 @@ import { planRun, type RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import type { Receipt, StreamFacts } from "../core/run.ts";
 import { Scope } from "../core/scope.ts";
-import type { Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
+import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
 import { Ending } from "./ending.ts";
 import { feedInput } from "./input.ts";
 import { Lease } from "./lease.ts";
 import { judgeEnd, judgeError, type Verdict } from "./outcome.ts";
 import { keepOutput } from "./output.ts";
+import { PullReport } from "./pull-report.ts";
 import type { Attempt, Messages, RunStore } from "./run-store.ts";
 import { sandboxSpec } from "./spec.ts";
 import { followWindow } from "./window.ts";
@@ -117,8 +118,7 @@ export class Executor {
     scope.add("start clock", stopStartClock);
 
     watch.enter("pull");
-    const { image: reference, pull } = record.request;
-    const image = await runtime.ensureImage(reference, ending.signal, { pull });
+    const image = await this.#pull(work);
     scope.add("image", () => image.release()); // Last of all, when nothing stands on it any more.
     gathered.imageDigest = image.digest;
 
@@ -146,6 +146,17 @@ export class Executor {
     watch.enter("collect");
     await collected;
     return gathered.end;
+  }
+
+  async #pull({ record, ending }: Work): Promise<HeldImage> {
+    const { runtime, store } = this.#options;
+    const { image, pull } = record.request;
+    const report = new PullReport((pulling) => store.pulling(record, pulling));
+    try {
+      return await runtime.ensureImage(image, ending.signal, { pull, onProgress: (layer) => report.hear(layer) });
+    } finally {
+      report.end();
+    }
   }
 
   /** A hold that was lost meanwhile is noticed here, first of all. */

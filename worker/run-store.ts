@@ -8,7 +8,7 @@ import { channels, keys, transitionKeys } from "../core/keys.ts";
 import type { Room } from "../core/offer.ts";
 import { parseFlatRecord, type RunRecord } from "../core/record.ts";
 import { DEFAULT_POOL } from "../core/request.ts";
-import { NOTHING_SEEN, type Outcome, type Receipt, type StreamFacts } from "../core/run.ts";
+import { NOTHING_SEEN, type Outcome, type Pulling, type Receipt, type StreamFacts } from "../core/run.ts";
 import { LEASE_MS, runTransition, transitions } from "../core/transitions.ts";
 
 /** One attempt of one run: who names it holds it, or is told that it does not. */
@@ -63,6 +63,11 @@ export class RunStore {
   /** Offers nothing more. Answers how many runs were given in this series. */
   async withdraw(pool: string, series: number): Promise<number> {
     return Number(await this.#run("withdraw", transitionKeys.withdraw(pool), [this.#holder, series]));
+  }
+
+  /** For whoever looks at a run that starts. An attempt that is over tells nothing, and learns of it by its lease. */
+  async pulling({ id, attempt }: Attempt, pulling: Pulling): Promise<void> {
+    await this.#run("pulling", transitionKeys.pulling(id), [id, attempt, this.#holder, JSON.stringify(pulling)]);
   }
 
   /** False if the attempt is over: then the program must not go on. */

@@ -5,6 +5,7 @@ import { MayflyError } from "../../core/errors.ts";
 import { newRunId } from "../../core/ids.ts";
 import type { RunRecord } from "../../core/record.ts";
 import { DEFAULT_POOL, type RunRequest } from "../../core/request.ts";
+import type { Pulling } from "../../core/run.ts";
 import type { RunStore } from "./run-store.ts";
 import type { Signals } from "./signals.ts";
 
@@ -38,6 +39,7 @@ export interface Position {
 
 export type RunEvent =
   | { readonly kind: "state"; readonly record: RunRecord }
+  | { readonly kind: "progress"; readonly pulling: Pulling }
   | { readonly kind: "stdout" | "stderr"; readonly bytes: Buffer; readonly offset: number; readonly after: Position }
   | { readonly kind: "end"; readonly record: RunRecord };
 
@@ -152,6 +154,7 @@ export class Dispatcher {
       unlisten = await this.#options.signals.onChanged(id, () => bell.ring());
       let position = from;
       let told = "";
+      let pulled = "";
       while (!signal.aborted) {
         const { record, more, ...news } = await this.#snapshot(id, tenant, position);
         if (record.attempt !== position.attempt) {
@@ -160,6 +163,9 @@ export class Dispatcher {
         }
         if (told !== `${record.state} ${record.attempt}`) yield { kind: "state", record };
         told = `${record.state} ${record.attempt}`;
+        const pulling = record.state === "starting" ? record.pulling : undefined;
+        if (pulling && JSON.stringify(pulling) !== pulled) yield { kind: "progress", pulling };
+        pulled = JSON.stringify(pulling) ?? "";
         for (const stream of ["stdout", "stderr"] as const) {
           const [bytes, offset] = [news[stream], position[stream]];
           if (bytes.length === 0) continue;

@@ -16,8 +16,8 @@ import { FAILURES, NOT_FOUND, problem, RunParams } from "./schemas.ts";
 const KEEP_ALIVE_MS = 15_000;
 
 const EVENTS = [
-  "Events, each with JSON data: `state` {state, attempt}; `stdout` and `stderr` {offset, base64}, with the id",
-  "ATTEMPT.STDOUT.STDERR; and, last, `end`: the run, with the facts of its output but not the output. A comment comes every",
+  "Events, each with JSON data: `state` {state, attempt}; `progress`, the run's `pulling`, while its host fetches the image;",
+  "`stdout` and `stderr` {offset, base64}, with the id ATTEMPT.STDOUT.STDERR; and, last, `end`: the run, with the facts of its output but not the output. A comment comes every",
   "15 s. An id that cannot be read, or one of an attempt that is over, starts the present attempt from its beginning.",
 ].join(" ");
 
@@ -85,6 +85,8 @@ function toMessage(event: RunEvent): { event: string; data: string; id?: string 
   switch (event.kind) {
     case "state":
       return { event: "state", data: JSON.stringify({ state: event.record.state, attempt: event.record.attempt }) };
+    case "progress":
+      return { event: "progress", data: JSON.stringify(event.pulling) };
     case "end":
       return { event: "end", data: JSON.stringify(toEnd(event.record)) };
     default: {

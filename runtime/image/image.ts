@@ -49,7 +49,7 @@ export interface LayerProgress {
 export interface EnsureOptions {
   /** `missing` without it. */
   readonly pull?: PullPolicy | undefined;
-  /** Called synchronously, at most some ten times a second for each layer. */
+  /** Called synchronously, whenever bytes come: thousands of times in a pull. */
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
 }
 

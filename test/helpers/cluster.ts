@@ -43,7 +43,18 @@ export interface Cluster {
 const WAIT_SECONDS = 60;
 
 /** Tests that need hosts of their own name one of these; no worker is of `empty`. */
-const POOLS = ["default", "empty", "doomed", "anonymous", "mistaken", "known", "lied-to", "patient", "other-runtime"];
+const POOLS = [
+  "default",
+  "empty",
+  "doomed",
+  "anonymous",
+  "mistaken",
+  "known",
+  "lied-to",
+  "told",
+  "patient",
+  "other-runtime",
+];
 
 /** `fsync: "always"` is for what has to survive a Redis that is killed at any moment. */
 export async function startCluster(

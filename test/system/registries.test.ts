@@ -1,12 +1,13 @@
 // Registries that want a login, that hang, that lie: what the caller of a run is told, and what stays on the host.
 
 import { readFile, writeFile } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Cluster, startCluster } from "../helpers/cluster.ts";
 import { startFakeRegistry } from "../helpers/fake-registry.ts";
-import { busyboxImage, pushImage } from "../helpers/image-builder.ts";
+import { busyboxImage, busyboxLayer, pushImage } from "../helpers/image-builder.ts";
 import { type Registry, startRegistry } from "../helpers/registry.ts";
 
 const LOGIN = { user: "mayfly", password: "open sesame" };
@@ -79,6 +80,42 @@ it("ends a run at its start clock when the registry never answers", async () => 
     expect(run.receipt?.phases.pull).toBeGreaterThan(0);
   } finally {
     await silent.stop();
+  }
+});
+
+it("tells on a run, and to whoever follows it, how far its image has come", async () => {
+  const layer = await busyboxLayer();
+  const half = layer.bytes.length >> 1;
+  const asked = Promise.withResolvers<ServerResponse>();
+  const halting = await startFakeRegistry({
+    intercept({ path }, response) {
+      if (!path.endsWith(layer.digest)) return false;
+      response.writeHead(200, { "content-length": layer.bytes.length }).write(layer.bytes.subarray(0, half));
+      asked.resolve(response);
+      return true;
+    },
+  });
+  try {
+    halting.add("halting:1", await busyboxImage({ Env: ["PATH=/bin", "HALT=1"] }));
+    await cluster.startWorker({ MAYFLY_POOL: "told", MAYFLY_PEERS: "false" });
+    const { id } = await cluster.submit({ image: `${halting.host}/halting:1`, pool: "told", command: ["true"] });
+    const events = await cluster.fetch(`/v1/runs/${id}/events`);
+    let seen = "";
+    for await (const chunk of events.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      seen += chunk;
+      if (!seen.includes(`"bytes":${half},`)) continue;
+      const { state, pulling } = await cluster.get(id);
+      expect(state).toBe("starting");
+      expect(pulling).toMatchObject({ layers: 1, layersDone: 0, bytes: half, size: layer.bytes.length });
+      (await asked.promise).end(layer.bytes.subarray(half));
+      break;
+    }
+    expect(seen).toMatch(/event: progress\ndata: \{"layers":1,/);
+    const run = await cluster.get(id, 30);
+    expect(run.outcome).toEqual({ kind: "exited", exitCode: 0 });
+    expect(run.pulling).toBeUndefined();
+  } finally {
+    await halting.stop();
   }
 });
 

@@ -24,6 +24,7 @@ const CORE_FILES = [
   "log.ts",
   "offer.ts",
   "plan.ts",
+  "record-scripts.ts",
   "record.ts",
   "request.ts",
   "run.ts",

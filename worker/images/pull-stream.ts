@@ -1,5 +1,6 @@
 // POST /images/pull: an image made ready, told as server-sent events (PullEvent of core/images.ts). The last is `ready` or `failed`.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
 import { Bell } from "../../core/bell.ts";
@@ -10,6 +11,9 @@ import type { LayerProgress, PullPolicy, Runtime } from "../../runtime/index.ts"
 
 /** Whoever waits must hear something now and then, or take this host for dead. */
 const KEEP_ALIVE_MS = 15_000;
+
+/** Ten times a second: people see no more. */
+const INTERVAL_MS = 100;
 
 export interface Pull {
   readonly ensureImage: Runtime["ensureImage"];
@@ -52,11 +56,11 @@ function failed(thrown: unknown, reference: string, { log, gone }: { log: Log; g
   return { kind: "failed", reason: error.reason, message };
 }
 
-/** The newest of each layer: a reader that is slow is told less, and nothing piles up. */
+/** The newest of each layer, now and then: a reader that is slow is told less, and nothing piles up. */
 class Progress {
   readonly #bell = new Bell();
   #news = new Map<string, LayerProgress>();
-  #ended = false;
+  readonly #over = new AbortController();
 
   tell(layer: LayerProgress): void {
     this.#news.set(layer.digest, layer);
@@ -64,18 +68,19 @@ class Progress {
   }
 
   end(): void {
-    this.#ended = true;
+    this.#over.abort();
     this.#bell.ring();
   }
 
   async *changes(): AsyncGenerator<LayerProgress, void> {
     for (;;) {
       await this.#bell.wait();
-      const ended = this.#ended;
+      const { aborted } = this.#over.signal;
       const news = this.#news;
       this.#news = new Map();
       yield* news.values();
-      if (ended) return;
+      if (aborted) return;
+      await sleep(INTERVAL_MS, undefined, { signal: this.#over.signal }).catch(() => {}); // Its end is told at once.
     }
   }
 }

@@ -17,6 +17,11 @@ describe("an event of a run", () => {
     expect(decode("state", { state: "running", attempt: 2 })).toEqual({ type: "state", state: "running", attempt: 2 });
   });
 
+  it("of a pull tells how far it is", () => {
+    const pulling = { layers: 3, layersDone: 1, bytes: 10, size: 30, bytesPerSecond: 5 };
+    expect(decode("progress", pulling)).toEqual({ type: "progress", pulling });
+  });
+
   it("of a name that is not known yet is passed over", () => {
     expect(decode("weather", { sunny: true })).toBeUndefined();
   });
@@ -31,6 +36,7 @@ describe("an event of a run", () => {
   it.each([
     ["state", { state: "flying", attempt: 1 }, "1.0.0"],
     ["state", { state: "running", attempt: -1 }, "1.0.0"],
+    ["progress", { layers: 1 }, ""],
     ["stdout", { offset: 0, base64: "aGkK" }, "3"],
     ["stdout", { offset: 0 }, "1.0.0"],
     ["stdout", { offset: 0, base64: "a*Gk" }, "1.0.0"],

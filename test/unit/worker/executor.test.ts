@@ -100,6 +100,7 @@ class World {
     const store = {
       started: () => this.started(),
       renew: async () => "held" as const,
+      pulling: async () => void this.happened.push("pulling"),
       append: () => this.append(),
       finish: async (_attempt: unknown, ended: Ended) => {
         this.happened.push("finished");

@@ -10,15 +10,14 @@ function listening() {
   return { told, progress: new Progress((one) => told.push(one)) };
 }
 
-test("bytes are told now and then, a change of state at once, and nothing after the end", () => {
+test("bytes are told as they come, each state once, and nothing after the end", () => {
   const { told, progress } = listening();
   for (let bytes = 0; bytes <= 100; bytes++) progress.hear({ ...LAYER, state: "pulling", bytes });
   progress.hear({ ...LAYER, state: "done", bytes: 100 });
   progress.hear({ ...LAYER, state: "done", bytes: 100 });
   progress.hear({ ...LAYER, state: "pulling", bytes: 100 });
-  expect(told.at(0)).toMatchObject({ state: "pulling", bytes: 0 });
-  expect(told.at(-1)).toMatchObject({ state: "done", bytes: 100 });
-  expect(told.filter(({ state }) => state === "done")).toHaveLength(1);
+  expect(told.map(({ bytes }) => bytes)).toEqual([...Array.from({ length: 101 }, (_, bytes) => bytes), 100]);
+  expect(told.map(({ state }) => state)).toEqual([...Array.from({ length: 101 }, () => "pulling"), "done"]);
 });
 
 test("bytes never shrink when a download begins anew", async () => {
