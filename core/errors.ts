@@ -62,6 +62,15 @@ export const REASONS = {
     says: "The run's program is not there to be told anything: it has not been started yet, or it has ended.",
   },
   no_terminal: { code: "failed_precondition", says: "The run was made without a terminal." },
+  quota_exceeded: {
+    code: "resource_exhausted",
+    says: "The tenant has as much as it may have, or the run alone needs more.",
+  },
+  no_host_large_enough: { code: "failed_precondition", says: "No host of the pool could hold the run, were it empty." },
+  idempotency_conflict: {
+    code: "already_exists",
+    says: "The idempotency key was used for another request.",
+  },
   queue_full: { code: "resource_exhausted", says: "The queue is at its limit." },
   too_many_waiters: { code: "resource_exhausted", says: "This gateway holds as many waiting requests as it may." },
   queue_unavailable: { code: "unavailable", says: "Redis does not answer." },

@@ -6,9 +6,17 @@ const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 
 export const RUN_ID_PATTERN = /^run_[0-9a-hjkmnp-tv-z]{26}$/;
 
-/** `run_` and 26 characters of Crockford's base 32: 48 bits of time in ms, then 80 random bits (the layout of a ULID). */
+const RANDOM_BITS = 80;
+let last = { epochMs: -1, random: 0n };
+
+/**
+ * `run_` and 26 characters of Crockford's base 32: 48 bits of time in ms, then 80 random bits (the layout of a ULID). Of one process and
+ * moment each is one more than the one before, so that those sort, too.
+ */
 export function newRunId(epochMs: number = Date.now()): string {
-  return `run_${base32(BigInt(epochMs), 10)}${base32(BigInt(`0x${randomBytes(10).toString("hex")}`), 16)}`;
+  const random = epochMs === last.epochMs ? last.random + 1n : BigInt(`0x${randomBytes(10).toString("hex")}`);
+  last = { epochMs, random: BigInt.asUintN(RANDOM_BITS, random) };
+  return `run_${base32(BigInt(epochMs), 10)}${base32(last.random, 16)}`;
 }
 
 /** An id for one life of a process: a host or gateway that restarts is not the one that died. */

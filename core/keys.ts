@@ -2,10 +2,6 @@
 
 const TAG = "{mayfly}";
 
-/** BullMQ's own keys live under this prefix; its queue of a pool is named `runs-<pool>`. */
-export const QUEUE_PREFIX = TAG;
-export const queueName = (pool: string): string => `runs-${pool}`;
-
 export const keys = {
   /** Hash: the record of a run (record.ts). */
   run: (id: string) => `${TAG}:run:${id}`,
@@ -19,6 +15,28 @@ export const keys = {
   deadlines: `${TAG}:deadlines`,
   /** Sorted set: queued runs of a pool, by when they came to wait. Its size is what the queue's limit bounds. */
   queued: (pool: string) => `${TAG}:queued:${pool}`,
+  /** Set: tenants of whom runs of a pool wait for room. */
+  lines: (pool: string) => `${TAG}:lines:${pool}`,
+  /** Sorted set: runs of one tenant that wait for room, by priority and then by id, and so by creation. `of` is `<pool>:<tenant>`. */
+  line: (of: string) => `${TAG}:line:${of}`,
+  /** Sorted set: runs that are not to start before a moment (Redis time, ms). */
+  delayed: `${TAG}:delayed`,
+  /** Hash: by concurrency key, how many runs of a tenant are through its gate: in line, or on a host. */
+  gates: (tenant: string) => `${TAG}:gates:${tenant}`,
+  /** Sorted set: runs before a gate, by priority and then by id. `of` is `<tenant>:<key>`. */
+  gate: (of: string) => `${TAG}:gate:${of}`,
+  /** Hash: what each tenant has had of a pool's hosts (queue-parts.ts). */
+  shares: (pool: string) => `${TAG}:shares:${pool}`,
+  /** Hash: how many runs of a pool were started in each of the last periods (queue-parts.ts). */
+  pace: (pool: string) => `${TAG}:pace:${pool}`,
+  /** Hash: what a tenant has now: queued, running, cpus, memoryBytes. */
+  use: (tenant: string) => `${TAG}:use:${tenant}`,
+  /** Hash: what a tenant may have: weight, queued, running, cpus, memoryBytes, rate, burst; what is absent has no limit. */
+  tenant: (tenant: string) => `${TAG}:tenant:${tenant}`,
+  /** String with a time to live: the holder that keeps its room for a run which needs more than is free there. */
+  reserved: (id: string) => `${TAG}:reserved:${id}`,
+  /** String with a time to live: digest of the body and id of the run that was made with an idempotency key. `of` is `<tenant>:<digest of the key>`. */
+  idempotency: (of: string) => `${TAG}:idempotency:${of}`,
   /** Hash: the room that hosts of a pool offer to runs that come, by holder (offer.ts). */
   offers: (pool: string) => `${TAG}:offers:${pool}`,
   /** Sorted set: all kept runs of a tenant, score 0, ordered by id and so by creation. */
@@ -43,6 +61,8 @@ export const channels = {
   host: (id: string) => `${TAG}:to-host:${id}`,
   /** To one life of a worker: a run that it is given for the room it offered (offer.ts). */
   handed: (holder: string) => `${TAG}:handed:${holder}`,
+  /** To the hosts of a pool: a run has come to wait where none did. The message is empty. */
+  waits: (pool: string) => `${TAG}:waits:${pool}`,
   /** About a run: something changed (state or output). The message is empty. */
   changed: (id: string) => `${TAG}:changed:${id}`,
   /** About a run: there is more of its stdin. The message is empty. */
@@ -54,15 +74,15 @@ export const transitionKeys = {
   submit: (id: string, tenant: string, pool: string) => [
     keys.run(id),
     keys.waiters(id),
-    keys.deadlines,
-    keys.queued(pool),
     keys.index(tenant),
     keys.stdin(id),
     keys.offers(pool),
   ],
-  claim: (id: string, pool: string) => [keys.run(id), keys.deadlines, keys.offers(pool)],
+  recall: (id: string) => [keys.run(id)],
   offer: (pool: string) => [keys.offers(pool)],
   withdraw: (pool: string) => [keys.offers(pool)],
+  tend: (pool: string) => [keys.offers(pool)],
+  why: (id: string, pool: string) => [keys.run(id), keys.offers(pool)],
   started: (id: string) => [keys.run(id), keys.deadlines],
   renew: (id: string) => [keys.run(id), keys.deadlines],
   release: (id: string) => [keys.run(id), keys.deadlines],

@@ -1,4 +1,4 @@
-// Room that a host offers: a run that comes while nobody waits is given to such a host in the very step that accepts it.
+// Room that a host offers: a run is given to such a host in the very step that accepts the run, or in which the room is told.
 //
 // In Redis an offer is JSON, one a life of a worker, in the hash of its pool. `given` counts the runs that were handed over for it.
 // A worker that tells its room says how many of those it has heard of (`seen`); what the others need, which are still on their way
@@ -11,16 +11,20 @@ import { parseFlatRecord, type RunRecord } from "./record.ts";
 export const OFFER_MS = 10_000;
 /** A host that has so many to hear of is given no more. */
 export const MAX_ON_THE_WAY = 64;
+/** How long a worker's hold on a run lasts without renewal. A dead host's runs move on after this. */
+export const LEASE_MS = 10_000;
 /**
- * A longer request waits its turn, for its host to read: Redis drops a subscriber that is behind by some tens of megabytes, and
- * with it all that others have been handed.
+ * Of a run with a longer request only the name is handed over, and its host reads the rest: Redis drops a subscriber that is behind by
+ * some tens of megabytes, and with it all that others have been handed.
  */
 export const MAX_HANDED_BYTES = 64 * 1024;
-/** Of so many offers, picked at random, the roomiest is taken: what a run costs Redis does not grow with the cluster. */
+/** So many offers, picked at random, are looked at: what a run costs Redis does not grow with the cluster. */
 export const OFFERS_LOOKED_AT = 8;
 
 export interface Offer extends Capacity {
   readonly host: string;
+  /** What the host would have free were nothing on it. */
+  readonly capacity: Capacity;
 }
 
 /** Where a worker is in what it was handed: counted from 0 in each series, and a new series starts when messages were lost. */
@@ -36,13 +40,16 @@ export interface Room {
 }
 
 export interface HandedRun extends Heard {
-  readonly record: RunRecord;
+  /** The whole of it, or only its name. */
+  readonly run: RunRecord | { readonly id: string; readonly attempt: number };
 }
 
-/** What is said on a worker's channel: series, number, record. Throws if it is not that. */
+/** What is said on a worker's channel: series, number, and `field, value, …` of the record. Throws if it is not that. */
 export function parseHanded(message: string): HandedRun {
   const [series, seen, flat] = JSON.parse(message) as [number, number, string[]];
-  const record = parseFlatRecord(flat);
-  if (!record) throw new Error("a run was handed over without its record");
-  return { series, seen, record };
+  const [, id, , attempt] = flat;
+  if (flat.length === 4) return { series, seen, run: { id: String(id), attempt: Number(attempt) } };
+  const run = parseFlatRecord(flat);
+  if (!run) throw new Error("a run was handed over without its record");
+  return { series, seen, run };
 }

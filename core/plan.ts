@@ -20,6 +20,11 @@ export interface RunPlan {
   };
   /** What a host must have free for it. */
   readonly demand: { readonly cpus: number; readonly memoryBytes: number; readonly pids: number };
+  /** How much of a host it takes, in CPUs or in as many times the memory that goes with one: what tenants' shares are counted in. */
+  readonly size: number;
+  /** When it may start: so many ms from when it is accepted, or a moment, ms since 1970. */
+  readonly due: { readonly afterMs: number } | { readonly atMs: number };
+  readonly concurrency: { readonly key: string; readonly max: number } | undefined;
   readonly retries: number;
   readonly priority: number;
   readonly pool: string;
@@ -27,6 +32,9 @@ export interface RunPlan {
 
 /** The init that starts the program is a process too, and counts against the host's. */
 const INIT_PIDS = 1;
+
+/** What most machines have. */
+const MEMORY_PER_CPU = 2 * 2 ** 30;
 
 const plans = new WeakMap<RunRequest, RunPlan>();
 
@@ -56,6 +64,12 @@ function makePlan(request: RunRequest): RunPlan {
       graceMs: checked(parseDuration(timeouts.grace ?? DEFAULTS.grace)),
     },
     demand: { cpus, memoryBytes, pids: pids + INIT_PIDS },
+    size: Math.max(cpus, memoryBytes / MEMORY_PER_CPU),
+    due:
+      request.notBefore === undefined
+        ? { afterMs: checked(parseDuration(request.delay ?? "0s")) }
+        : { atMs: Date.parse(request.notBefore) },
+    concurrency: request.concurrency,
     retries: request.retries ?? 0,
     priority: request.priority ?? 0,
     pool: request.pool ?? DEFAULT_POOL,

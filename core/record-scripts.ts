@@ -1,7 +1,7 @@
 // What is written to a record, or beside it, while its state stays: output, input, the terminal's size, how far the image has
 // come, who waits for the end.
 
-import { channels } from "./keys.ts";
+import { channels, keys } from "./keys.ts";
 import { define } from "./transition-parts.ts";
 
 const CHANGED = channels.changed("");
@@ -64,4 +64,31 @@ const pulling = define(`
   return 1
 `);
 
-export const recordScripts = { append, feed, resize, watch, pulling } as const;
+/**
+ * Why a run waits, and for how many others. ARGV: id
+ * → {} if it does not wait | {"delayed", due ms} | {"concurrency", place} | {"quota", place, limit} | {"no host"} | {"too large"}
+ *   | {"no room", place, starts a second}
+ */
+const why = define(`
+  local run, offers = unpack(KEYS)
+  local id, at, p = ARGV[1], now(), placing(run)
+  if not p.tenant or not redis.call('ZSCORE', '${keys.queued("")}' .. p.pool, id) then return {} end
+  local due = redis.call('ZSCORE', '${keys.delayed}', id)
+  if due then return { 'delayed', due } end
+  local before = p.key and redis.call('ZRANK', '${keys.gate("")}' .. p.tenant .. ':' .. p.key, id)
+  if before then return { 'concurrency', before + 1 } end
+  local place = (redis.call('ZRANK', '${keys.line("")}' .. p.line, id) or 0) + 1
+  local limit = over_quota(p)
+  if limit then return { 'quota', place, limit } end
+  local could, any = could_ever_fit(offers, at, p)
+  if not any then return { 'no host' } end
+  if not could then return { 'too large' } end
+  local ahead, mine = place, weight_of(p.tenant)
+  for _, tenant in ipairs(redis.call('SMEMBERS', '${keys.lines("")}' .. p.pool)) do
+    local theirs = redis.call('ZCARD', '${keys.line("")}' .. p.pool .. ':' .. tenant)
+    if tenant ~= p.tenant then ahead = ahead + math.min(theirs, math.ceil((place - 1) * weight_of(tenant) / mine)) end
+  end
+  return { 'no room', ahead, tostring(pace_of(p.pool, at)) }
+`);
+
+export const recordScripts = { append, feed, resize, watch, pulling, why } as const;

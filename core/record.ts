@@ -3,7 +3,6 @@
 // Both processes read one in every run, so most of it is read by hand. The request is held to its schema: a worker of an older
 // version must not run what it does not understand.
 
-import { z } from "zod";
 import type { TerminalSize } from "./control.ts";
 import { RunRequest } from "./request.ts";
 import { Outcome, type Pulling, type Receipt, RunState, type StreamFacts } from "./run.ts";
@@ -123,13 +122,5 @@ function parseRequest(source: string): RunRequest {
   return request;
 }
 
-/** What BullMQ carries: which attempt of which run waits, and how much room it needs. Never input or output. */
-export const Ticket = z.strictObject({
-  run: z.string(),
-  attempt: z.int(),
-  demand: z.strictObject({ cpus: z.number(), memoryBytes: z.int(), pids: z.int() }),
-});
-export type Ticket = z.infer<typeof Ticket>;
-
-/** One attempt has one ticket, however often it is added. (BullMQ refuses ids with ":" and ids of digits alone.) */
-export const ticketId = ({ run, attempt }: { run: string; attempt: number }): string => `${run}-${attempt}`;
+/** Names one attempt of one run. */
+export const attemptName = ({ id, attempt }: { id: string; attempt: number }): string => `${id}-${attempt}`;

@@ -30,8 +30,9 @@ export const BOUNDS = {
   runMs: { min: 100, max: 7 * 86_400_000 },
   graceMs: { min: 0, max: 300_000 },
   retries: { min: 0, max: 10 },
-  /** BullMQ's largest priority; larger is later. */
   priority: { min: 0, max: 2_097_151 },
+  delayMs: { min: 0, max: 366 * 86_400_000 },
+  concurrency: { min: 1, max: 100_000 },
   waitSeconds: { min: 0, max: 300 },
 } as const;
 
@@ -208,6 +209,24 @@ export const RunRequest = z
       .max(BOUNDS.priority.max)
       .meta({ description: "0 is first; a larger number is later.", default: 0 })
       .optional(),
+    delay: duration(BOUNDS.delayMs, "How long the run is to wait before it may start.", "0s").optional(),
+    notBefore: z.iso
+      .datetime({ offset: true, error: "is not a moment such as 2026-01-31T08:00:00Z" })
+      .meta({
+        description: "The moment before which the run is not to start; in place of delay.",
+        example: "2026-01-31T08:00:00Z",
+      })
+      .optional(),
+    concurrency: z
+      .strictObject({
+        key: z.string().min(1).max(BOUNDS.labelBytes).meta({ example: "customer-17" }),
+        max: z.int().min(BOUNDS.concurrency.min).max(BOUNDS.concurrency.max),
+      })
+      .meta({
+        description:
+          "Of the tenant's runs with this key at most `max` are on hosts at once; the others wait, and nothing else waits for them.",
+      })
+      .optional(),
     labels: z
       .record(z.string().min(1).max(BOUNDS.labelBytes), z.string().max(BOUNDS.labelBytes))
       .refine((labels) => Object.keys(labels).length <= BOUNDS.labels, `has more than ${BOUNDS.labels} names`)
@@ -223,6 +242,8 @@ export const RunRequest = z
       .optional(),
   })
   .superRefine((request, context) => {
+    if (request.delay !== undefined && request.notBefore !== undefined)
+      context.addIssue({ code: "custom", path: ["notBefore"], message: "and delay exclude each other" });
     const bytes = argumentBytes(request);
     if (bytes > BOUNDS.argumentBytes) {
       context.addIssue({

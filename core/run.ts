@@ -122,6 +122,22 @@ export const Pulling = z
 
 export type Pulling = z.infer<typeof Pulling>;
 
+/** Of a run that is queued: what it waits for. */
+export const Waiting = z
+  .strictObject({
+    reason: z.enum(["no_room", "tenant_quota", "concurrency_key", "delayed", "no_host", "no_host_large_enough"]),
+    position: z
+      .int()
+      .meta({ description: "1 for the next of those that wait for the same; between tenants, by their fair shares." })
+      .optional(),
+    estimatedSeconds: z.int().meta({ description: "By how many runs were started in the last minute." }).optional(),
+    until: z.string().meta({ description: "When a delayed run comes into line." }).optional(),
+    limit: z.string().meta({ description: "The tenant's limit that is reached." }).optional(),
+  })
+  .meta({ id: "Waiting" });
+
+export type Waiting = z.infer<typeof Waiting>;
+
 export const Run = z
   .strictObject({
     id: z.string().regex(RUN_ID_PATTERN),
@@ -133,6 +149,7 @@ export const Run = z
     startedAt: z.string().meta({ description: "When the program of this attempt started." }).optional(),
     finishedAt: z.string().optional(),
     cancelRequested: z.boolean().optional(),
+    waiting: Waiting.meta({ description: "Why a queued run waits; told where one run is asked for." }).optional(),
     pulling: Pulling.meta({ description: "While the run is starting and its host fetches the image." }).optional(),
     outcome: Outcome.optional(),
     stdout: Output.optional(),

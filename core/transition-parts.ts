@@ -1,8 +1,9 @@
 // What the scripts of transitions.ts share: Lua functions that stand before each of them.
 
 import { createHash } from "node:crypto";
-import { channels, keys } from "./keys.ts";
+import { channels } from "./keys.ts";
 import { MAX_ON_THE_WAY, OFFER_MS, OFFERS_LOOKED_AT } from "./offer.ts";
+import { QUEUE_PARTS } from "./queue-parts.ts";
 import { TOLD_BYTES } from "./told.ts";
 
 /** A script. Its keys are built by `transitionKeys`; callers pass ARGV in the order that the comment above it gives. */
@@ -23,10 +24,6 @@ local function held(run, attempt, holder)
   if now_held[1] ~= 'starting' and now_held[1] ~= 'running' then return nil end
   if now_held[2] ~= attempt or now_held[3] ~= holder then return nil end
   return { state = now_held[1], cancel = now_held[4] == '1' }
-end
--- Where the run waits, if it does.
-local function queue_of(run)
-  return '${keys.queued("")}' .. (redis.call('HGET', run, 'pool') or 'default')
 end
 -- What a gateway is told of a run that has finished: all of it, if it is small (told.ts).
 local function told(run, id)
@@ -49,13 +46,13 @@ local function finish(run, waiters, deadlines, id, at, outcome, retention)
   redis.call('DEL', run .. ':stdin', waiters)
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
 end
-local function give(offer, cpus, memoryBytes, pids)
-  offer.slots, offer.cpus = offer.slots - 1, offer.cpus - cpus
-  offer.memoryBytes, offer.pids = offer.memoryBytes - memoryBytes, offer.pids - pids
-  table.insert(offer.onTheWay, { cpus, memoryBytes, pids })
+local function give(offer, p)
+  offer.slots, offer.cpus = offer.slots - 1, offer.cpus - p.cpus
+  offer.memoryBytes, offer.pids = offer.memoryBytes - p.memoryBytes, offer.pids - p.pids
+  table.insert(offer.onTheWay, { p.cpus, p.memoryBytes, p.pids })
 end
-local function fits(offer, slots, cpus, memoryBytes, pids)
-  return offer.slots >= slots and offer.cpus + 1e-9 >= cpus and offer.memoryBytes >= memoryBytes and offer.pids >= pids
+local function fits(room, slots, p)
+  return room.slots >= slots and room.cpus + 1e-9 >= p.cpus and room.memoryBytes >= p.memoryBytes and room.pids >= p.pids
 end
 -- What a holder offers that has this room: less by what was given to it since, of which it has not heard.
 local function offer_of(offers, holder, text, series, seen, at)
@@ -64,31 +61,50 @@ local function offer_of(offers, holder, text, series, seen, at)
   local last = posted and cjson.decode(posted)
   if not last or last.series ~= offer.series then return offer end
   offer.given = last.given
-  for i = math.max(1, #last.onTheWay - (last.given - seen) + 1), #last.onTheWay do give(offer, unpack(last.onTheWay[i])) end
+  for i = math.max(1, #last.onTheWay - (last.given - seen) + 1), #last.onTheWay do
+    give(offer, { cpus = last.onTheWay[i][1], memoryBytes = last.onTheWay[i][2], pids = last.onTheWay[i][3] })
+  end
   return offer
 end
 local function post(offers, holder, offer)
   redis.call('HSET', offers, holder, cjson.encode(offer))
   redis.call('PEXPIRE', offers, ${OFFER_MS}) -- All of them are void by then.
 end
--- The holder that has most room among some of those that offer any, if it has enough and listens; and its offer.
-local function roomiest(offers, at, cpus, memoryBytes, pids)
-  local best, whose
-  local found = redis.call('HRANDFIELD', offers, ${OFFERS_LOOKED_AT}, 'WITHVALUES')
-  for i = 1, #found, 2 do
-    local holder, offer = found[i], cjson.decode(found[i + 1])
-    if offer.untilMs <= at or redis.call('PUBSUB', 'NUMSUB', '${channels.handed("")}' .. holder)[2] == 0 then
+-- Some of the holders that offer room and listen, and their offers.
+local function some_offers(offers, at)
+  local found, i = redis.call('HRANDFIELD', offers, ${OFFERS_LOOKED_AT}, 'WITHVALUES'), -1
+  return function()
+    while i + 2 <= #found do
+      i = i + 2
+      local holder, offer = found[i], cjson.decode(found[i + 1])
+      if offer.untilMs > at and redis.call('PUBSUB', 'NUMSUB', '${channels.handed("")}' .. holder)[2] > 0 then return holder, offer end
       redis.call('HDEL', offers, holder)
-    elseif fits(offer, 1, cpus, memoryBytes, pids) and #offer.onTheWay < ${MAX_ON_THE_WAY}
-      and (not best or offer.cpus > best.cpus) then
-      best, whose = offer, holder
     end
   end
-  return best, whose
+end
+-- The one that has most room, if it has enough; and its offer.
+local function roomiest(offers, at, p)
+  local best, whose
+  for holder, offer in some_offers(offers, at) do
+    if fits(offer, 1, p) and #offer.onTheWay < ${MAX_ON_THE_WAY} and (not best or offer.cpus > best.cpus) then best, whose = offer, holder end
+  end
+  return whose, best
+end
+-- Whether some host could hold the run were nothing on it, which is so also where there is none to be asked; and whether there is one.
+local function could_ever_fit(offers, at, p)
+  local any = false
+  for _, text in ipairs(redis.call('HVALS', offers)) do
+    local offer = cjson.decode(text)
+    if offer.untilMs > at then
+      if fits(offer.capacity, 1, p) then return true, true end
+      any = true
+    end
+  end
+  return not any, any
 end
 `;
 
 export function define(body: string): Transition {
-  const lua = PRELUDE + body;
+  const lua = PRELUDE + QUEUE_PARTS + body;
   return { lua, sha1: createHash("sha1").update(lua).digest("hex") };
 }

@@ -1,7 +1,7 @@
 // Every change of a run's state, as Lua that Redis runs atomically. Nothing else writes a record's state.
 //
 //       ┌─────── submit, if a host offers room ───┐
-//       │     submit            claim             ▼  started             finish
+//       │     submit        offer, submit, tend   ▼  started             finish
 //   (nothing) ──────▶ queued ──────────▶ starting ─────────▶ running ─────────▶ finished
 //                       ▲  └─ cancel, overdue ─────────────────────────────────────▲
 //                       └──────── overdue (attempt + 1) ──┴───────────┘
@@ -12,7 +12,7 @@
 //
 // Time is always Redis' own (`TIME`), so the clocks of hosts may be wrong by minutes.
 
-import { channels } from "./keys.ts";
+import { channels, keys } from "./keys.ts";
 import { recordScripts } from "./record-scripts.ts";
 import { define, type Transition } from "./transition-parts.ts";
 
@@ -39,8 +39,6 @@ export async function runTransition(
   }
 }
 
-/** How long a worker's hold on a run lasts without renewal. A dead host's runs move on after this. */
-export const LEASE_MS = 10_000;
 /** How often the hold is renewed: two renewals may be lost before it passes. */
 export const RENEW_MS = 3_000;
 /** The sandbox's own deadline ends this much before the lease, so that it is dead before another host may start the run. */
@@ -51,48 +49,75 @@ export const MAX_MOVES = 5;
 const CHANGED = channels.changed("");
 
 /**
- * Where nobody waits, a run that fits what some host offers is handed to it at once. `how` is "hand over", which writes nothing
- * where that cannot be, "either", or "queue".
- * ARGV: how, id, max queued, queue ms, waiter or "", kept runs, stdin or "", cpus, memory, pids, lease ms, then field, value …
- * → "handed" | "queued" | "full" | "no room"
+ * Where nobody waits, a run that fits what some host offers is given to it at once; else it waits.
+ * ARGV: id, tenant, pool, cpus, memory, pids, size, priority, concurrency key or "", its max, due (`+ms` from now, or a moment), queue ms, max queued, kept runs,
+ * waiter or "", stdin or "", idempotency key's name or "", digest of the body, its ms, then field, value …
+ * → {"accepted" | "known" | "conflict", id} | {"full"} | {"quota", limit} | {"too large"}
  */
 const submit = define(`
-  local run, waiters, deadlines, queued, index, stdin, offers = unpack(KEYS)
-  local how, id, max, queueMs, waiter, kept, input, cpus, memoryBytes, pids, lease = unpack(ARGV)
-  local known = redis.call('HGET', run, 'state')
-  if known then return known == 'queued' and 'queued' or 'handed' end
-  local at, waiting = now(), redis.call('ZCARD', queued)
-  local offer, holder
-  if waiting == 0 and how ~= 'queue' then offer, holder = roomiest(offers, at, tonumber(cpus), tonumber(memoryBytes), tonumber(pids)) end
-  if not offer and how == 'hand over' then return 'no room' end
-  if not offer and waiting >= tonumber(max) then return 'full' end
+  local run, waiters, index, stdin, offers = unpack(KEYS)
+  local id, tenant, pool, cpus, memoryBytes, pids, size, priority, key, keyMax, due, queueMs, max, kept = unpack(ARGV)
+  local waiter, input, idempotency, body, remembered = unpack(ARGV, 15)
+  local at = now()
+  if redis.call('EXISTS', run) == 1 then return { 'accepted', id } end -- A command that was sent twice.
+  if idempotency ~= '' then
+    local digest, known = string.match(redis.call('GET', idempotency) or '', '^(%S+) (%S+)$')
+    if known then return { digest == body and 'known' or 'conflict', known } end
+  end
+  local p = { tenant = tenant, pool = pool, cpus = tonumber(cpus), memoryBytes = tonumber(memoryBytes), pids = tonumber(pids) }
+  p.size, p.priority, p.key, p.keyMax = tonumber(size), tonumber(priority), key ~= '' and key or nil, tonumber(keyMax)
+  p.line, p.dueAt = pool .. ':' .. tenant, string.sub(due, 1, 1) == '+' and at + due or tonumber(due)
+  local never = over_quota(p, true)
+  if never then return { 'quota', never } end
+  local waiting, holder, offer = redis.call('ZCARD', '${keys.queued("")}' .. pool)
+  if waiting == 0 and p.dueAt <= at and not over_quota(p) then holder, offer = roomiest(offers, at, p) end
+  if holder and not pass_gate(p) then holder = nil end
+  if not holder then
+    if waiting >= tonumber(max) then return { 'full' } end
+    local has, may = redis.call('HGET', '${keys.use("")}' .. tenant, 'queued'), redis.call('HGET', '${keys.tenant("")}' .. tenant, 'queued')
+    if may and tonumber(has or 0) >= tonumber(may) then return { 'quota', 'queued' } end
+    if not could_ever_fit(offers, at, p) then return { 'too large' } end
+  end
 
-  local fields = { 'id', id, 'attempt', 1, 'createdAt', at, 'queuedAt', at, unpack(ARGV, 12) }
-  local state = offer and { 'state', 'starting', 'host', offer.host, 'holder', holder, 'claimedAt', at } or { 'state', 'queued' }
-  for _, part in ipairs(state) do fields[#fields + 1] = part end
+  local fields = { 'id', id, 'state', 'queued', 'tenant', tenant, 'pool', pool, 'cpus', cpus, 'memoryBytes', memoryBytes, 'pids', pids, 'size', size,
+    'attempt', 1, 'createdAt', at, 'queuedAt', at, unpack(ARGV, 20) }
+  local function also(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
+  if p.priority > 0 then also('priority', priority) end
+  if p.key then also('key', key) also('keyMax', keyMax) end
+  if p.dueAt > at then also('dueAt', p.dueAt) end
   redis.call('HSET', run, unpack(fields))
   if input ~= '' then redis.call('SET', stdin, input) end
   if waiter ~= '' then redis.call('SADD', waiters, waiter) end
+  if idempotency ~= '' then redis.call('SET', idempotency, body .. ' ' .. id, 'PX', remembered) end
   redis.call('ZADD', index, 0, id)
   redis.call('ZREMRANGEBYRANK', index, 0, -1 - kept)
-  if not offer then
-    redis.call('ZADD', deadlines, at + queueMs, id)
-    redis.call('ZADD', queued, at, id)
-    return 'queued'
+  if holder then
+    settle(p, at)
+    start(id, p, holder, offer, at)
+    post(offers, holder, offer)
+    return { 'accepted', id }
   end
-  redis.call('ZADD', deadlines, at + lease, id)
-  give(offer, tonumber(cpus), tonumber(memoryBytes), tonumber(pids))
-  offer.given = offer.given + 1
-  redis.call('HSET', offers, holder, cjson.encode(offer))
-  redis.call('PUBLISH', '${channels.handed("")}' .. holder, cjson.encode({ offer.series, offer.given, fields }))
-  return 'handed'
+  redis.call('ZADD', '${keys.deadlines}', math.max(at, p.dueAt) + queueMs, id)
+  enqueue(id, p, at)
+  if waiting == 0 then
+    redis.call('PUBLISH', '${channels.waits("")}' .. pool, '')
+  else
+    serve_some(pool, offers, at) -- Those who wait may be waiting for something else than the room that there is.
+  end
+  return { 'accepted', id }
 `);
 
-/** What a host has room for from now on. ARGV: holder, room, series, seen → how many runs it was given in this series */
+/**
+ * What a host has room for from now on. Those who wait are given it at once.
+ * ARGV: holder, room, series, seen, pool → {how many runs it was given in this series, how many wait}
+ */
 const offer = define(`
-  local offer = offer_of(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], now())
-  post(KEYS[1], ARGV[1], offer)
-  return offer.given
+  local holder, room, series, seen, pool = unpack(ARGV)
+  local at = now()
+  local offer = offer_of(KEYS[1], holder, room, series, seen, at)
+  serve(pool, holder, offer, at)
+  post(KEYS[1], holder, offer)
+  return { offer.given, redis.call('ZCARD', '${keys.queued("")}' .. pool) }
 `);
 
 /** ARGV: holder, series → how many runs it was given in this series, or 0 */
@@ -104,30 +129,26 @@ const withdraw = define(`
 `);
 
 /**
- * Asked twice (a command whose answer was lost is sent again), it answers the same. The room that the host has left with the run
- * is set in the same step; none ("") leaves it as it is.
- * ARGV: id, attempt, holder, host, lease ms, room or "", series, seen
- * → the whole record, flat; empty if this attempt is not to be had; {"busy"} if the room was given away meanwhile
+ * What is due comes into line, and what could be given is: for what nobody else has seen to. ARGV: pool, how many at most
+ * → in how many ms the next run is due, or -1
  */
-const claim = define(`
-  local run, deadlines, offers = unpack(KEYS)
-  local id, attempt, holder, host, lease, room, series, seen = unpack(ARGV)
-  local mine = held(run, attempt, holder)
-  if mine and mine.state == 'starting' then return redis.call('HGETALL', run) end
-  local waiting = redis.call('HMGET', run, 'state', 'attempt')
-  if waiting[1] ~= 'queued' or waiting[2] ~= attempt then return {} end
+const tend = define(`
+  local pool, most = unpack(ARGV)
   local at = now()
-  if tonumber(redis.call('ZSCORE', deadlines, id) or 0) <= at then return {} end
-  if room ~= '' then
-    local offer = offer_of(offers, holder, room, series, seen, at)
-    if not fits(offer, 0, 0, 0, 0) then return { 'busy' } end
-    post(offers, holder, offer)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', '${keys.delayed}', '-inf', at, 'LIMIT', 0, most)) do
+    redis.call('ZREM', '${keys.delayed}', id)
+    local p = placing('${keys.run("")}' .. id)
+    if p.tenant then line_up(id, p, at) end
   end
-  redis.call('HSET', run, 'state', 'starting', 'host', host, 'holder', holder, 'claimedAt', at)
-  redis.call('ZADD', deadlines, at + lease, id)
-  redis.call('ZREM', queue_of(run), id)
-  redis.call('PUBLISH', '${CHANGED}' .. id, '')
-  return redis.call('HGETALL', run)
+  serve_some(pool, KEYS[1], at)
+  local due = redis.call('ZRANGE', '${keys.delayed}', 0, 0, 'WITHSCORES')[2]
+  return due and math.max(0, math.ceil(due - at)) or -1
+`);
+
+/** The whole record, flat, of a run that was given to this holder and whose program has not started; else empty. ARGV: id, attempt, holder */
+const recall = define(`
+  local mine = held(KEYS[1], ARGV[2], ARGV[3])
+  return mine and mine.state == 'starting' and redis.call('HGETALL', KEYS[1]) or {}
 `);
 
 /** Asked twice, it answers the same. ARGV: id, attempt, holder, lease ms → 1, or 0 if the attempt is over. */
@@ -171,8 +192,10 @@ const finish = define(`
   local run, waiters, deadlines = unpack(KEYS)
   local id, attempt, holder, outcome, receipt, stdout, stderr, retention = unpack(ARGV)
   if not held(run, attempt, holder) then return 0 end
+  local at = now()
+  leave(placing(run), at)
   redis.call('HSET', run, 'receipt', receipt, 'stdout', stdout, 'stderr', stderr)
-  finish(run, waiters, deadlines, id, now(), outcome, retention)
+  finish(run, waiters, deadlines, id, at, outcome, retention)
   return 1
 `);
 
@@ -184,8 +207,9 @@ const cancel = define(`
   if not held[1] then return {'missing', ''} end
   if held[1] == 'finished' then return {'over', ''} end
   if held[1] == 'queued' then
-    redis.call('ZREM', queue_of(run), id)
-    finish(run, waiters, deadlines, id, now(), outcome, retention)
+    local at = now()
+    give_up_place(id, placing(run), at)
+    finish(run, waiters, deadlines, id, at, outcome, retention)
     return {'finished', ''}
   end
   redis.call('HSET', run, 'cancelRequested', '1')
@@ -208,13 +232,16 @@ const overdue = define(`
     redis.call('ZREM', deadlines, id)
     return {'not yet'}
   end
-  local outcome = lostOutcome
+  local outcome, p = lostOutcome, placing(run)
   if held[1] == 'queued' then
-    redis.call('ZREM', queue_of(run), id)
+    give_up_place(id, p, at)
     outcome = queueOutcome
-  elseif held[4] == '1' then
-    outcome = cancelledOutcome
   else
+    leave(p, at)
+  end
+  if held[1] ~= 'queued' and held[4] == '1' then
+    outcome = cancelledOutcome
+  elseif held[1] ~= 'queued' then
     local startedAttempts = tonumber(held[3] or 0)
     local hadStarted = held[1] == 'running'
     local moves = tonumber(held[2]) - startedAttempts
@@ -223,8 +250,10 @@ const overdue = define(`
       redis.call('HDEL', run, 'host', 'holder', 'startedAt', 'givenUp', 'pulling')
       redis.call('DEL', stdout, stderr)
       redis.call('ZADD', deadlines, at + queueMs, id)
-      redis.call('ZADD', queue_of(run), at, id)
+      enqueue(id, p, at)
       redis.call('PUBLISH', '${CHANGED}' .. id, '')
+      redis.call('PUBLISH', '${channels.waits("")}' .. p.pool, '')
+      serve_some(p.pool, '${keys.offers("")}' .. p.pool, at)
       return {'requeued', held[2] + 1}
     end
   end
@@ -236,7 +265,8 @@ export const transitions = {
   submit,
   offer,
   withdraw,
-  claim,
+  tend,
+  recall,
   started,
   renew,
   release,

@@ -70,7 +70,7 @@ async function main(config: GatewayConfig): Promise<void> {
   const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting, pools: config.pools });
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
   const app = createApp({ dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log });
-  const reaper = new Reaper(store, log);
+  const reaper = new Reaper(store, config.pools, log);
 
   // A Redis that is away now is no reason not to start: callers are told 503 until it is there.
   redis.connect().catch(() => {});

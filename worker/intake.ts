@@ -1,8 +1,7 @@
-// The attempts that this life of the worker has, however they came here: by a ticket (consumer.ts) or for room that was offered
-// (offers.ts). Each is held once.
+// The attempts that this life of the worker has been given (offers.ts). Each is held once.
 
 import type { RunRecord } from "../core/record.ts";
-import { ticketId } from "../core/record.ts";
+import { attemptName } from "../core/record.ts";
 import type { Attempt } from "./run-store.ts";
 
 /** Resolves when nothing of the attempt is left on this host. Never rejects. */
@@ -18,15 +17,15 @@ export class Intake {
   }
 
   holds({ id, attempt }: Attempt): boolean {
-    return this.#held.has(ticketId({ run: id, attempt }));
+    return this.#held.has(attemptName({ id, attempt }));
   }
 
   /**
-   * Undefined if the attempt is here already: whoever holds it may claim it again, so that a command which is sent twice does no
-   * harm, but it must not be started twice. Returns the way to let go of it.
+   * Undefined if the attempt is here already: it may be heard of twice, but it must not be started twice. Returns the way to let go
+   * of it.
    */
   hold({ id, attempt }: Attempt): (() => void) | undefined {
-    const name = ticketId({ run: id, attempt });
+    const name = attemptName({ id, attempt });
     if (this.#held.has(name)) return undefined;
     this.#held.add(name);
     return () => void this.#held.delete(name);

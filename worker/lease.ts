@@ -2,7 +2,8 @@
 // own deadline sees to it, even if the worker is stopped in its tracks.
 
 import { monotonicMs } from "../core/clock.ts";
-import { FENCE_MARGIN_MS, LEASE_MS, RENEW_MS } from "../core/transitions.ts";
+import { LEASE_MS } from "../core/offer.ts";
+import { FENCE_MARGIN_MS, RENEW_MS } from "../core/transitions.ts";
 import type { Ending } from "./ending.ts";
 
 export interface LeaseOptions {

@@ -15,7 +15,6 @@ import { VERSION } from "../core/version.ts";
 import { createRuntime, type ImageRules } from "../runtime/index.ts";
 import { Ledger } from "./admission.ts";
 import { WORKER_SETTINGS, type WorkerConfig } from "./config.ts";
-import { Consumer } from "./consumer.ts";
 import { drain } from "./drain.ts";
 import { Executor } from "./executor.ts";
 import { Heartbeat } from "./host-record.ts";
@@ -72,9 +71,7 @@ async function main(config: WorkerConfig): Promise<void> {
   const ledger = new Ledger(capacityOf(config));
   const executor = new Executor({ runtime, store, messages, hostId, log });
   const intake = new Intake(executor.execute.bind(executor));
-  const common = { pool: config.pool, hostId, incarnation, ledger, store, intake, log };
-  const offers = new Offers({ ...common, messages });
-  const consumer = new Consumer({ ...common, redis, offers });
+  const offers = new Offers({ pool: config.pool, hostId, incarnation, ledger, store, messages, intake, log });
   const secret = new ClusterSecret(redis);
   await secret.read();
   const images = await startImageService({
@@ -98,7 +95,6 @@ async function main(config: WorkerConfig): Promise<void> {
     () => executor.lookAgain(),
   );
   await heartbeat.start();
-  await consumer.start();
   await offers.start();
   let stopping = false;
   const stop = async (signal: string) => {
@@ -107,9 +103,8 @@ async function main(config: WorkerConfig): Promise<void> {
     log.info("worker.stopping", { signal });
     // Whatever hangs (Redis away, a sandbox that cannot be removed): the shims end their containers once we are gone.
     setTimeout(() => process.exit(1), config.drain + STOP_MS).unref();
-    await drain({ consumer, offers, intake, executor, heartbeat, limitMs: config.drain, log });
+    await drain({ offers, intake, executor, heartbeat, limitMs: config.drain, log });
     heartbeat.stop();
-    await consumer.close();
     await store.removeHost(hostId);
     await Promise.all([images.close(), peers?.close()]);
     await runtime.close();

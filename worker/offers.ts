@@ -1,5 +1,5 @@
-// Room that this host offers, and the runs that it is given for it: a run that finds a host with room, and nobody waiting, goes to
-// it in the step that accepts it (core/offer.ts). Tickets are for runs that have to wait.
+// Room that this host offers, and the runs that it is given for it: in the step in which a run is accepted, or in which the room is
+// told (core/offer.ts). There is no other way to a run.
 //
 // A message that is lost loses no run: the run's hold passes by its lease, or is found here when the connection is back.
 
@@ -11,7 +11,7 @@ import { type Heard, parseHanded, type Room } from "../core/offer.ts";
 import { planRun } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import { RENEW_MS } from "../core/transitions.ts";
-import type { Demand, Ledger, Share } from "./admission.ts";
+import type { Demand, Ledger } from "./admission.ts";
 import type { Intake } from "./intake.ts";
 import type { Attempt, Messages, RunStore } from "./run-store.ts";
 
@@ -50,6 +50,8 @@ export class Offers {
   /** What Redis has of our room, as far as is known here, and how many runs were heard of since it was told. */
   #heardSince = 0;
   #offered: Capacity = { cpus: 0, memoryBytes: 0, pids: 0, slots: 0 };
+  /** As far as is known here. While it is so, every share that is given back is told at once. */
+  #someoneWaits = false;
   /** What was heard of at the last beat, if it was less than was given. */
   #behind: number | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -62,7 +64,8 @@ export class Offers {
 
   /** Resolves when room is offered. */
   async start(): Promise<void> {
-    const { messages, incarnation } = this.#options;
+    const { messages, incarnation, pool } = this.#options;
+    await messages.onWaiting(pool, () => void this.#hearOfWaiting());
     await messages.onHanded(
       incarnation,
       (message) => this.#hear(message),
@@ -83,27 +86,30 @@ export class Offers {
     await this.#withdrawn;
   }
 
-  /** The room that there is now, to be told with a claim. */
-  get room(): Room | undefined {
+  /** The room that there is now. */
+  get #room(): Room | undefined {
     if (this.#withdrawn || this.#recovering) return undefined;
-    this.#offered = this.#options.ledger.free;
+    const { hostId, ledger } = this.#options;
+    this.#offered = ledger.free;
     this.#heardSince = 0;
-    return { offer: { host: this.#options.hostId, ...this.#offered }, heard: this.#heard };
+    return { offer: { host: hostId, ...ledger.free, capacity: ledger.capacity }, heard: this.#heard };
   }
 
   /** Resolves when a run has come, or soon. */
-  async news(): Promise<void> {
+  async #nextNews(): Promise<void> {
     await Promise.race([this.#news.promise, delay(NEWS_MS)]);
   }
 
   #hear(message: string): void {
     try {
-      const { series, seen, record } = parseHanded(message);
+      const { series, seen, run } = parseHanded(message);
       // One of an earlier series comes late: it was looked for, and may be over by now.
       if (series !== this.#heard.series) return;
       this.#heard = { series, seen };
       this.#heardSince++;
-      this.#take(record, this.#givenSinceMs(seen));
+      const sinceMs = this.#givenSinceMs(seen);
+      if ("request" in run) this.#take(run, sinceMs);
+      else void this.#recall(run, sinceMs);
     } catch (error) {
       this.#options.log.error("handed.unreadable", { error }); // Its hold passes by its lease.
     }
@@ -123,30 +129,21 @@ export class Offers {
     if (!letGo) return;
     const { demand } = planRun(record.request);
     this.#offered = less(this.#offered, demand);
-    const start = (share: Share) => {
-      intake.start(record, takenAtMs, () => {
-        letGo();
-        share();
-      });
-    };
     const share = ledger.take(demand);
-    if (share) return start(share);
-    // A ticket has the room, for a moment: its claim is refused because this run was on its way.
-    void this.#roomFor(demand).then((late) => {
-      if (late) return start(late);
+    if (!share) {
       letGo();
-      return this.#giveUp(record);
+      return void this.#giveUp(record);
+    }
+    intake.start(record, takenAtMs, () => {
+      letGo();
+      share();
     });
   }
 
-  async #roomFor(demand: Demand): Promise<Share | undefined> {
-    const { ledger } = this.#options;
-    const over = delay(ON_ITS_WAY_MS, true);
-    while (!(await Promise.race([ledger.vacated().then(() => false), over]))) {
-      const share = ledger.take(demand);
-      if (share) return share;
-    }
-    return undefined;
+  /** Of a run whose request is too long to be said. */
+  async #recall(attempt: Attempt, takenAtMs: number): Promise<void> {
+    const record = await this.#options.store.recall(attempt).catch((error) => this.#report(error));
+    if (record) this.#take(record, takenAtMs);
   }
 
   async #giveUp(attempt: Attempt): Promise<void> {
@@ -156,10 +153,11 @@ export class Offers {
   }
 
   async #post(): Promise<void> {
-    const { room } = this;
+    const room = this.#room;
     if (!room) return;
     const askedAtMs = monotonicMs();
-    const given = await this.#options.store.offer(this.#options.pool, room);
+    const { given, waiting } = await this.#options.store.offer(this.#options.pool, room);
+    this.#someoneWaits = waiting > 0;
     if (room.heard.series !== this.#heard.series) return;
     if (this.#marks.at(-1)?.given === given) this.#marks.pop(); // The later question says more.
     this.#marks.push({ askedAtMs, given });
@@ -173,10 +171,16 @@ export class Offers {
     }
   }
 
-  /** While half of what is free is offered, and Redis does not take many to be on their way, the rest can wait. */
+  /** Room that was told may not be all that there is. */
+  async #hearOfWaiting(): Promise<void> {
+    this.#someoneWaits = true;
+    if (this.#options.ledger.free.slots > 0) await this.#post().catch((error) => this.#report(error));
+  }
+
+  /** While nobody waits, half of what is free is offered, and Redis does not take many to be on their way, the rest can wait. */
   get #isWorthTelling(): boolean {
     const { free } = this.#options.ledger;
-    if (this.#heardSince >= HEARD_UNTOLD) return true;
+    if (this.#someoneWaits || this.#heardSince >= HEARD_UNTOLD) return true;
     return (["cpus", "memoryBytes", "pids", "slots"] as const).some((of) => this.#offered[of] < free[of] / 2);
   }
 
@@ -219,8 +223,8 @@ export class Offers {
       const askedAtMs = monotonicMs();
       // Once its hold is renewed it is known from when on it lasts.
       if ((await store.renew(attempt)) === "lost") continue;
-      const record = await store.claim(attempt, hostId).catch((error) => this.#report(error));
-      if (typeof record === "object") this.#take(record, askedAtMs);
+      const record = await store.recall(attempt).catch((error) => this.#report(error));
+      if (record) this.#take(record, askedAtMs);
       else if (!intake.holds(attempt)) await this.#giveUp(attempt);
     }
   }
@@ -233,7 +237,7 @@ export class Offers {
     const given = await Promise.race([store.withdraw(pool, series).catch(() => 0), over]);
     const isMissing = () => this.#heard.series === series && this.#heard.seen < given;
     const sinceMs = monotonicMs();
-    while (isMissing() && monotonicMs() - sinceMs < ON_ITS_WAY_MS) await this.news();
+    while (isMissing() && monotonicMs() - sinceMs < ON_ITS_WAY_MS) await this.#nextNews();
   }
 
   #report(error: unknown): undefined {

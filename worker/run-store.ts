@@ -5,11 +5,10 @@ import { type HostOrder, parseOrder, TerminalSize } from "../core/control.ts";
 import { MayflyError } from "../core/errors.ts";
 import { HOST_TTL_MS, type HostRecord, HostRecord as HostRecordSchema } from "../core/host.ts";
 import { channels, keys, transitionKeys } from "../core/keys.ts";
-import type { Room } from "../core/offer.ts";
+import { LEASE_MS, type Room } from "../core/offer.ts";
 import { parseFlatRecord, type RunRecord } from "../core/record.ts";
-import { DEFAULT_POOL } from "../core/request.ts";
 import { NOTHING_SEEN, type Outcome, type Pulling, type Receipt, type StreamFacts } from "../core/run.ts";
-import { LEASE_MS, runTransition, transitions } from "../core/transitions.ts";
+import { runTransition, transitions } from "../core/transitions.ts";
 
 /** One attempt of one run: who names it holds it, or is told that it does not. */
 export interface Attempt {
@@ -38,26 +37,21 @@ export class RunStore {
     this.#holder = holder;
   }
 
-  /**
-   * The record, now held by this host; undefined if this attempt is not to be had any more. With it the room is offered that the
-   * host has left; "busy", and nothing is done, if the room has been given to runs that are on their way here.
-   */
-  async claim(
-    { id, attempt }: Attempt,
-    host: string,
-    pool = DEFAULT_POOL,
-    room?: Room,
-  ): Promise<RunRecord | "busy" | undefined> {
-    const offer = room ? [JSON.stringify(room.offer), room.heard.series, room.heard.seen] : ["", 0, 0];
-    const args = [id, attempt, this.#holder, host, LEASE_MS, ...offer];
-    const flat = (await this.#run("claim", transitionKeys.claim(id, pool), args)) as string[];
-    return flat[0] === "busy" ? "busy" : parseFlatRecord(flat);
+  /** The record of a run that was given to this life of this worker; undefined if it is not its, or its program has started. */
+  async recall({ id, attempt }: Attempt): Promise<RunRecord | undefined> {
+    return parseFlatRecord(
+      (await this.#run("recall", transitionKeys.recall(id), [id, attempt, this.#holder])) as string[],
+    );
   }
 
-  /** Offers room to runs that come. Answers how many were given in this series, also of those that are on their way here. */
-  async offer(pool: string, { offer, heard }: Room): Promise<number> {
-    const args = [this.#holder, JSON.stringify(offer), heard.series, heard.seen];
-    return Number(await this.#run("offer", transitionKeys.offer(pool), args));
+  /**
+   * Offers room to runs that wait, and to those that come. Answers how many were given in this series, also of those that are on
+   * their way here, and how many still wait.
+   */
+  async offer(pool: string, { offer, heard }: Room): Promise<{ given: number; waiting: number }> {
+    const args = [this.#holder, JSON.stringify(offer), heard.series, heard.seen, pool];
+    const [given, waiting] = (await this.#run("offer", transitionKeys.offer(pool), args)) as [number, number];
+    return { given, waiting };
   }
 
   /** Offers nothing more. Answers how many runs were given in this series. */
@@ -189,6 +183,11 @@ export class Messages {
   /** Runs that are given to this life of the worker. `missed`: some may have been lost with the connection. */
   async onHanded(holder: string, take: (message: string) => void, missed: () => void): Promise<void> {
     await this.#listen(channels.handed(holder), (message) => (message === "" ? missed() : take(message)));
+  }
+
+  /** Runs have come to wait in a pool where none did, or may have while the connection was away. */
+  async onWaiting(pool: string, handle: () => void): Promise<void> {
+    await this.#listen(channels.waits(pool), handle);
   }
 
   /** Returns the way to stop listening. */

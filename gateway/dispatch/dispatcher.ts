@@ -54,15 +54,16 @@ export class Dispatcher {
     this.store = options.store;
   }
 
-  /** Accepts a run. With `waitMs` over 0 the answer comes when it has finished, or when the wait is over. */
-  async submit(request: RunRequest, tenant: string, wait: Wait): Promise<Answer> {
+  /** Accepts a run, or finds the one that was made with the same key. With `waitMs` over 0 the answer comes when it has finished, or when the wait is over. */
+  async submit(request: RunRequest, tenant: string, wait: Wait, idempotencyKey?: string): Promise<Answer> {
     const { store, gatewayId, pools } = this.#options;
     const pool = request.pool ?? DEFAULT_POOL;
     if (!pools.includes(pool)) throw unknownPool(pool);
     const id = newRunId();
-    if (wait.waitMs === 0) {
-      await store.submit({ id, request, tenant, waiter: undefined });
-      return { record: await this.get(id, tenant) };
+    // With a key the run may be one of before, of which it is only known afterwards whether there is anything to wait for.
+    if (wait.waitMs === 0 || idempotencyKey !== undefined) {
+      const made = await store.submit({ id, request, tenant, waiter: undefined, idempotencyKey });
+      return this.await(made, tenant, wait);
     }
     return this.#waitingRoom(id, tenant, wait, async () => {
       await store.submit({ id, request, tenant, waiter: gatewayId });

@@ -1,7 +1,7 @@
 // What becomes of runs whose state has lasted too long: read from their records, told in outcomes.
 
 import { planRun } from "../../core/plan.ts";
-import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
+import { parseRecord, type RunRecord } from "../../core/record.ts";
 import type { Outcome } from "../../core/run.ts";
 import { formatDuration } from "../../core/units.ts";
 
@@ -12,11 +12,6 @@ export function readable(hash: Record<string, string>): RunRecord | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Of a run that waits for its first attempt. A later ticket is left to whoever takes it and finds nothing to claim. */
-export function firstTicket({ id }: RunRecord): string {
-  return ticketId({ run: id, attempt: 1 });
 }
 
 export function overdueOutcomes(record: RunRecord | undefined): string[] {

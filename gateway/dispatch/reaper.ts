@@ -1,4 +1,5 @@
-// Sees to it that no state lasts for ever: runs that waited too long, and runs whose host no longer renews its hold.
+// Sees to it that no state lasts for ever: runs that waited too long, runs whose host no longer renews its hold, runs that were put
+// off until now.
 // Every gateway does this; each change is one atomic script, so it does not matter who comes first.
 
 import { setTimeout as delay } from "node:timers/promises";
@@ -6,17 +7,19 @@ import { isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import type { RunStore } from "./run-store.ts";
 
-/** How often to look. Adds at most this much to a lost run's lease; nothing on the path of a run waits for it. */
+/** How often to look, or when the next run is due if that is sooner. Adds at most this much to a lost run's lease; nothing on the path of a run waits for it. */
 const SWEEP_MS = 1_000;
 
 export class Reaper {
   readonly #store: RunStore;
+  readonly #pools: readonly string[];
   readonly #log: Log;
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
 
-  constructor(store: RunStore, log: Log) {
+  constructor(store: RunStore, pools: readonly string[], log: Log) {
     this.#store = store;
+    this.#pools = pools;
     this.#log = log;
   }
 
@@ -33,7 +36,8 @@ export class Reaper {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await this.#sweep().catch((error) => this.#report(error));
-      await delay(SWEEP_MS, undefined, { signal }).catch(() => {}); // Aborted: the loop ends.
+      const dueMs = await this.#tend().catch((error) => this.#report(error));
+      await delay(Math.min(SWEEP_MS, dueMs ?? SWEEP_MS), undefined, { signal }).catch(() => {}); // Aborted: the loop ends.
     }
   }
 
@@ -46,8 +50,15 @@ export class Reaper {
     }
   }
 
+  /** Answers in how many ms the next run is due, if there is one. */
+  async #tend(): Promise<number | undefined> {
+    let dueMs: number | undefined;
+    for (const pool of this.#pools) dueMs = await this.#store.tend(pool);
+    return dueMs;
+  }
+
   /** Redis away is told by whoever is asked for something; once a second from here would only be noise. */
-  #report(error: unknown, run?: string): void {
+  #report(error: unknown, run?: string): undefined {
     if (isMayflyError(error) && error.reason === "queue_unavailable") return;
     this.#log.error("reaper.failed", { run, error });
   }

@@ -3,34 +3,20 @@
 import type { ChainableCommander, Redis } from "ioredis";
 import { MayflyError } from "../../core/errors.ts";
 import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host.ts";
-import { newIncarnation, newRunId } from "../../core/ids.ts";
 import { keys, transitionKeys } from "../../core/keys.ts";
-import { MAX_HANDED_BYTES } from "../../core/offer.ts";
 import { planRun } from "../../core/plan.ts";
-import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
-import type { RunRequest } from "../../core/request.ts";
+import { parseRecord, type RunRecord } from "../../core/record.ts";
 import type { Outcome } from "../../core/run.ts";
-import { LEASE_MS, runTransition, transitions } from "../../core/transitions.ts";
+import { runTransition, transitions } from "../../core/transitions.ts";
 import { Orders } from "./orders.ts";
-import { firstTicket, overdueOutcomes, readable } from "./overdue.ts";
+import { overdueOutcomes, readable } from "./overdue.ts";
 import { onRedis } from "./redis.ts";
-import { Tickets, ticketOf } from "./tickets.ts";
+import { type Submission, type SubmitLimits, submitRun } from "./submit.ts";
+import { parseWaiting, type Waiting } from "./waiting.ts";
 
-export interface RunStoreOptions {
+export interface RunStoreOptions extends SubmitLimits {
   readonly redis: Redis;
-  readonly maxQueued: number;
-  readonly maxKept: number;
-  readonly maxStdinBytes: number;
   readonly retentionMs: number;
-}
-
-export interface Submission {
-  /** Made by who submits, if that is to be listened for before. */
-  readonly id?: string;
-  readonly tenant: string;
-  readonly request: RunRequest;
-  /** The gateway to be told when the run has finished, if it waits for that. */
-  readonly waiter: string | undefined;
 }
 
 /** How many records are read for one page of a list that is filtered; the page may then be short, with a cursor to go on. */
@@ -39,59 +25,21 @@ const MAX_SCANNED = 1_000;
 const PIECE_BYTES = 256 * 1024;
 /** How many overdue runs are dealt with in one sweep. */
 const OVERDUE_BATCH = 100;
+/** How many runs that have become due come into line in one step. */
+const DUE_BATCH = 1_000;
 
 export class RunStore {
-  readonly tickets: Tickets;
   readonly orders: Orders;
   readonly #options: RunStoreOptions;
-  /** Pools in which runs had to wait when one was last submitted, and whether their queue was full. */
-  readonly #busy = new Map<string, "queued" | "full">();
 
   constructor(options: RunStoreOptions) {
     this.#options = options;
-    this.tickets = new Tickets(options.redis);
     this.orders = new Orders(options.redis);
   }
 
-  /**
-   * Hands the run to a host that offers room, or queues it: then record and ticket are written in one step, or neither.
-   * Throws `queue_full`, `queue_unavailable`, `body_too_large`.
-   */
-  async submit({ id = newRunId(), tenant, request, waiter }: Submission): Promise<string> {
-    const plan = planRun(request);
-    const { input, closed } = stdinOf(request, this.#options.maxStdinBytes);
-    // The record keeps the request without its input, which has a key of its own.
-    const stored = request.stdin === undefined ? request : { ...request, stdin: "" };
-    const text = JSON.stringify(stored);
-    const isLong = Buffer.byteLength(text) > MAX_HANDED_BYTES;
-    const fields = ["tenant", tenant, "request", text, "stdinClosed", closed ? "1" : "0"];
-    const { maxQueued, maxKept } = this.#options;
-    const { pool, demand, timeouts } = plan;
-    const names = transitionKeys.submit(id, tenant, pool);
-    const args = [
-      ...[id, maxQueued, timeouts.queueMs, waiter ?? "", maxKept, input],
-      ...[demand.cpus, demand.memoryBytes, demand.pids, LEASE_MS, "pool", pool, ...fields],
-    ];
-    return this.#onRedis(async (redis) => {
-      const was = this.#busy.get(pool);
-      // Where hosts had room a moment ago there is no need of a ticket.
-      if (
-        !was &&
-        !isLong &&
-        (await runTransition(redis, transitions.submit, names, ["hand over", ...args])) === "handed"
-      )
-        return id;
-      // A queue that was full a moment ago is asked first: what it would refuse then makes no ticket.
-      if (was === "full" && (await redis.zcard(keys.queued(pool))) >= maxQueued) throw queueFull(maxQueued);
-      const script = [transitions.submit.lua, names.length, ...names, isLong ? "queue" : "either", ...args] as const;
-      const answer = (await this.tickets.addWith(script, ticketOf(id, 1, plan), plan)) as "handed" | "queued" | "full";
-      if (answer === "handed") this.#busy.delete(pool);
-      else this.#busy.set(pool, answer);
-      if (answer === "queued") return id;
-      await this.tickets.remove(ticketId({ run: id, attempt: 1 }), pool);
-      if (answer === "full") throw queueFull(maxQueued);
-      return id;
-    });
+  /** See submit.ts. Throws `queue_unavailable`, too. */
+  async submit(submission: Submission): Promise<string> {
+    return this.#onRedis((redis) => submitRun(redis, this.#options, submission));
   }
 
   /** Undefined if there is none, or it is another tenant's: nobody learns that a foreign run exists. */
@@ -190,7 +138,6 @@ export class RunStore {
       JSON.stringify(outcome),
       this.#options.retentionMs,
     ])) as [string, string | null];
-    if (answer === "finished") await this.tickets.remove(firstTicket(record), planRun(record.request).pool);
     if (answer === "requested" && host) await this.orders.tell(host, { verb: "cancel", run: record.id });
   }
 
@@ -220,30 +167,26 @@ export class RunStore {
   async settleOverdue(id: string): Promise<"not yet" | "finished" | "requeued"> {
     const record = readable(await this.#onRedis((redis) => redis.hgetall(keys.run(id))));
     const plan = record && planRun(record.request);
-    const names = transitionKeys.overdue(id);
-    const args = [
+    const [answer] = (await this.#transition("overdue", transitionKeys.overdue(id), [
       id,
       ...overdueOutcomes(record),
       plan?.retries ?? 0,
       plan?.timeouts.queueMs ?? 0,
       this.#options.retentionMs,
-    ];
-    if (!record || !plan || record.state === "queued") {
-      const [answer] = (await this.#transition("overdue", names, args)) as ["not yet" | "finished" | "requeued"];
-      if (record && plan && answer === "finished") await this.tickets.remove(firstTicket(record), plan.pool);
-      return answer;
-    }
-    return this.#onRedis(async () => {
-      const next = record.attempt + 1;
-      const script = [transitions.overdue.lua, names.length, ...names, ...args] as const;
-      // Another gateway may be settling the same run: a ticket of that one's and this one's must not stand in for each other.
-      const ticket = `${ticketId({ run: id, attempt: next })}-${newIncarnation()}`;
-      const [answer] = (await this.tickets.addWith(script, ticketOf(id, next, plan), plan, ticket)) as [
-        "not yet" | "finished" | "requeued",
-      ];
-      if (answer !== "requeued") await this.tickets.remove(ticket, plan.pool);
-      return answer;
-    });
+    ])) as ["not yet" | "finished" | "requeued"];
+    return answer;
+  }
+
+  /** Why a run waits, if it does. */
+  async why({ id, request }: RunRecord): Promise<Waiting | undefined> {
+    const { pool } = planRun(request);
+    return parseWaiting((await this.#transition("why", transitionKeys.why(id, pool), [id])) as (string | number)[]);
+  }
+
+  /** Sees to what waits in a pool and nobody else has seen to. Answers in how many ms the next run is due, if there is one. */
+  async tend(pool: string): Promise<number | undefined> {
+    const dueMs = Number(await this.#transition("tend", transitionKeys.tend(pool), [pool, DUE_BATCH]));
+    return dueMs < 0 ? undefined : dueMs;
   }
 
   async hosts(): Promise<HostRecord[]> {
@@ -275,26 +218,10 @@ export class RunStore {
   }
 }
 
-function stdinOf({ stdin }: RunRequest, maxBytes: number): { input: Buffer; closed: boolean } {
-  if (stdin === undefined) return { input: Buffer.alloc(0), closed: true };
-  if (typeof stdin === "object" && "stream" in stdin) return { input: Buffer.alloc(0), closed: false };
-  const input = typeof stdin === "string" ? Buffer.from(stdin, "utf8") : Buffer.from(stdin.base64, "base64");
-  if (input.length > maxBytes) {
-    throw new MayflyError("body_too_large", `stdin has ${input.length} bytes, more than ${maxBytes}`, {
-      details: { limit: maxBytes },
-    });
-  }
-  return { input, closed: true };
-}
-
 async function resultsOf(transaction: ChainableCommander): Promise<unknown[]> {
   const results = (await transaction.exec()) ?? [];
   return results.map(([error, value]) => {
     if (error) throw error;
     return value;
   });
-}
-
-function queueFull(limit: number): MayflyError {
-  return new MayflyError("queue_full", `${limit} runs wait already`, { details: { limit } });
 }

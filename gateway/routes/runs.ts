@@ -2,7 +2,6 @@
 
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { MayflyError } from "../../core/errors.ts";
 import { RunRequest } from "../../core/request.ts";
 import { Run } from "../../core/run.ts";
 import { serverTiming, toRun } from "../answer.ts";
@@ -32,18 +31,28 @@ const Prefer = z.object({
   }),
 });
 
+const Submitting = Prefer.extend({
+  "idempotency-key": z.string().min(1).max(255).optional().meta({
+    description:
+      "The caller's own name for this call. For 24 h the same key with the same body answers with the same run; with another body, 409.",
+    example: "7f2c9a52-order-17",
+  }),
+});
+
 const submit = createRoute({
   method: "post",
   path: "/v1/runs",
   summary: "Run a command in a fresh container",
-  request: { headers: Prefer, body: { required: true, content: { "application/json": { schema: RunRequest } } } },
+  request: { headers: Submitting, body: { required: true, content: { "application/json": { schema: RunRequest } } } },
   responses: {
     200: json(Run, "The run has finished."),
     202: json(Run, "The run is accepted; `Location` is where it is to be found."),
     413: problem("The body, or the stdin in it, is over the limit."),
     415: problem("The body is not application/json."),
-    501: problem("The request carries an Idempotency-Key, which is not supported yet."),
-    429: problem("The queue is full, or this gateway holds as many waiting requests as it may."),
+    409: problem("The idempotency key was used for another request, or no host of the pool could ever hold the run."),
+    429: problem(
+      "The queue is full, the tenant has its share, or this gateway holds as many waiting requests as it may.",
+    ),
     ...FAILURES,
   },
 });
@@ -117,18 +126,10 @@ export function registerRuns(app: App, dispatcher: Dispatcher): void {
   const { store } = dispatcher;
 
   app.openapi(submit, async (c) => {
-    // To take the header and not to heed it would be worse than to refuse it: the caller counts on one run.
-    if (c.req.header("idempotency-key") !== undefined) {
-      throw new MayflyError(
-        "not_implemented",
-        "Idempotency-Key is not supported yet; without it, each call is a run of its own",
-      );
-    }
     const wait = parseWait(c.req.header("prefer"));
-    const answer = await dispatcher.submit(c.req.valid("json"), c.get("tenant"), {
-      waitMs: wait * 1000,
-      signal: c.req.raw.signal,
-    });
+    const { "idempotency-key": key } = c.req.valid("header");
+    const waiting = { waitMs: wait * 1000, signal: c.req.raw.signal };
+    const answer = await dispatcher.submit(c.req.valid("json"), c.get("tenant"), waiting, key);
     const { record } = answer;
     c.header("location", `/v1/runs/${record.id}`);
     if (wait > 0) c.header("preference-applied", `wait=${wait}`);
@@ -146,7 +147,8 @@ export function registerRuns(app: App, dispatcher: Dispatcher): void {
       waitMs,
       signal: c.req.raw.signal,
     });
-    return c.json(present(c, answer), 200);
+    const waiting = answer.record.state === "queued" ? await store.why(answer.record) : undefined;
+    return c.json({ ...present(c, answer), ...(waiting ? { waiting } : {}) }, 200);
   });
 
   app.openapi(cancel, async (c) => {

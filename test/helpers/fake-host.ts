@@ -9,7 +9,6 @@ import { newIncarnation } from "../../core/ids.ts";
 import { SILENT } from "../../core/log.ts";
 import type { HeldImage, Runtime, SandboxSpec } from "../../runtime/index.ts";
 import { Ledger } from "../../worker/admission.ts";
-import { Consumer } from "../../worker/consumer.ts";
 import { Executor } from "../../worker/executor.ts";
 import { Intake } from "../../worker/intake.ts";
 import { Offers } from "../../worker/offers.ts";
@@ -73,26 +72,24 @@ export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostO
   const executor = new Executor({ runtime, store, messages, hostId: HOST_ID, log: SILENT });
   const intake = new Intake(executor.execute.bind(executor));
   const ledger = new Ledger(ROOM);
-  const common = { pool: "default", hostId: HOST_ID, incarnation, ledger, store, intake, log: SILENT };
-  const offers = new Offers({ ...common, messages });
-  const consumer = new Consumer({ ...common, redis, offers });
+  const offers = new Offers({
+    ...{ pool: "default", hostId: HOST_ID, incarnation },
+    ...{ ledger, store, messages, intake, log: SILENT },
+  });
   await messages.onOrder(
     HOST_ID,
     (order) => executor.obey(order),
     () => executor.lookAgain(),
   );
-  await consumer.start();
   await offers.start();
   return {
     sandboxes,
     specs,
     async stop() {
-      consumer.stop();
       offers.stop();
       executor.abandonAll();
-      await consumer.idle();
+      await offers.idle();
       await intake.idle();
-      await consumer.close();
       for (const client of [redis, subscriber]) client.disconnect();
     },
   };

@@ -1,4 +1,4 @@
-// A worker without containers, for tests of the queue: the real consumer, ledger and run store, and a script in the test
+// A worker without containers, for tests of the queue: the real offers, ledger and run store, and a script in the test
 // that says what an attempt does.
 //
 //   const worker = await startFakeWorker({ redisUrl, behave: async (attempt) => {
@@ -15,7 +15,6 @@ import { type Log, SILENT } from "../../core/log.ts";
 import type { RunRecord } from "../../core/record.ts";
 import type { Outcome, StreamFacts } from "../../core/run.ts";
 import { Ledger } from "../../worker/admission.ts";
-import { Consumer } from "../../worker/consumer.ts";
 import { Intake } from "../../worker/intake.ts";
 import { Offers } from "../../worker/offers.ts";
 import { connectRedis, Messages, RunStore } from "../../worker/run-store.ts";
@@ -77,18 +76,13 @@ export interface FakeWorkerOptions {
   /** In place of its own, to see or bend what it does. */
   readonly ledger?: Ledger;
   readonly wrapStore?: (store: RunStore) => RunStore;
-  /** Also takes runs that find its room; without it only tickets. */
-  readonly offersRoom?: boolean;
   readonly log?: Log;
   /** Told since when, on the monotonic clock, each attempt is held. */
   readonly onTaken?: (takenAtMs: number) => void;
 }
 
-const NO_OFFERS = { room: undefined, news: async () => {} };
-
 export interface FakeWorker {
-  readonly consumer: Consumer;
-  readonly offers: Offers | undefined;
+  readonly offers: Offers;
   readonly ledger: Ledger;
   readonly store: RunStore;
   readonly redis: Redis;
@@ -123,22 +117,17 @@ export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeW
   const subscriber = redis.duplicate();
   subscriber.on("error", () => {});
   await subscriber.connect();
-  const offers = options.offersRoom ? new Offers({ ...common, messages: new Messages(subscriber) }) : undefined;
-  const consumer = new Consumer({ ...common, redis, offers: offers ?? NO_OFFERS });
-  await consumer.start();
-  await offers?.start();
+  const offers = new Offers({ ...common, messages: new Messages(subscriber) });
+  await offers.start();
   let stopping: Promise<void> | undefined;
   const stop = async () => {
-    consumer.stop();
-    offers?.stop();
-    await Promise.all([consumer.idle(), offers?.idle()]);
+    offers.stop();
+    await offers.idle();
     await intake.idle();
-    await consumer.close();
     redis.disconnect();
     subscriber.disconnect();
   };
   return {
-    consumer,
     offers,
     subscriber,
     ledger,

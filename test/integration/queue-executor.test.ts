@@ -8,10 +8,10 @@ import { monotonicMs } from "../../core/clock.ts";
 import { type ErrorReason, MayflyError } from "../../core/errors.ts";
 import { keys } from "../../core/keys.ts";
 import { createLog } from "../../core/log.ts";
+import { LEASE_MS } from "../../core/offer.ts";
 import { parseRecord, type RunRecord } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
 import { PHASES } from "../../core/run.ts";
-import { LEASE_MS } from "../../core/transitions.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
 import type { HeldImage, Runtime, SandboxSpec } from "../../runtime/index.ts";
@@ -20,6 +20,7 @@ import { Messages, RunStore } from "../../worker/run-store.ts";
 import { exited, FakeSandbox, USAGE } from "../helpers/fake-sandbox.ts";
 import { NO_IMAGES } from "../helpers/no-images.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
+import { take } from "../helpers/take.ts";
 
 const HOST = "host-1";
 const IMAGE: HeldImage = {
@@ -88,8 +89,8 @@ beforeEach(async () => {
 
 async function claimed(request: Partial<RunRequest> = {}): Promise<RunRecord> {
   const id = await gateway.submit({ tenant: "t", request: { image: "busybox", ...request }, waiter: undefined });
-  const record = await store.claim({ id, attempt: 1 }, HOST);
-  if (typeof record !== "object") throw new Error("not claimed");
+  const record = await take(store, { id, attempt: 1 }, HOST);
+  if (!record) throw new Error("not claimed");
   return record;
 }
 

@@ -3,8 +3,7 @@
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { monotonicMs } from "../../core/clock.ts";
-import { channels, keys, QUEUE_PREFIX, queueName } from "../../core/keys.ts";
-import { ticketId } from "../../core/record.ts";
+import { channels, keys } from "../../core/keys.ts";
 import type { RunRequest } from "../../core/request.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
@@ -43,7 +42,7 @@ afterAll(async () => {
 });
 
 async function start(options: Partial<FakeWorkerOptions> = {}): Promise<FakeWorker> {
-  const worker = await startFakeWorker({ redisUrl: server.url, offersRoom: true, ...options });
+  const worker = await startFakeWorker({ redisUrl: server.url, ...options });
   workers.push(worker);
   return worker;
 }
@@ -53,8 +52,7 @@ const submit = (request: Partial<RunRequest> = {}, gateway = gateways[0]) =>
 const fieldsOf = (id: string) => redis.hgetall(keys.run(id));
 const eventually = (check: () => void | Promise<void>, timeout = 5_000) => vi.waitFor(check, { timeout, interval: 5 });
 const finished = (id: string) => eventually(async () => expect((await fieldsOf(id)).state).toBe("finished"));
-const ticketOf = (id: string) =>
-  redis.exists(`${QUEUE_PREFIX}:${queueName("default")}:${ticketId({ run: id, attempt: 1 })}`);
+const waits = async (id: string) => (await redis.zscore(keys.queued("default"), id)) !== null;
 const offers = async () => Object.values(await redis.hgetall(keys.offers("default"))).map((text) => JSON.parse(text));
 
 /** Attempts that go on until the test lets them all end. */
@@ -69,13 +67,13 @@ function held() {
 }
 
 describe("a run that finds a host with room", () => {
-  test("is handed to it in the step that accepts it, without a ticket", async () => {
+  test("is handed to it in the step that accepts it, and waits in no line", async () => {
     const { behave, end } = held();
     const worker = await start({ hostId: "near", behave });
     const id = await submit();
     expect(await fieldsOf(id)).toMatchObject({ host: "near", attempt: "1" });
     expect(["starting", "running"]).toContain((await fieldsOf(id)).state);
-    expect(await ticketOf(id)).toBe(0);
+    expect(await waits(id)).toBe(false);
     await eventually(() => expect(worker.claimed.map((record) => record.id)).toEqual([id]));
     expect(worker.claimed[0]).toMatchObject({ tenant: "acme", request: { image: "busybox" }, stdinClosed: true });
     end();
@@ -124,14 +122,14 @@ test("a large host is given run after run: none is made to wait because the host
   }
 });
 
-describe("a run waits for a ticket's turn", () => {
+describe("a run waits", () => {
   test("if no host offers as much", async () => {
     const { behave, end } = held();
     const worker = await start({ capacity: { cpus: 2 }, behave });
     const first = await submit({ limits: { cpus: 2 } });
     const second = await submit();
     expect((await fieldsOf(second)).state).toBe("queued");
-    expect(await ticketOf(second)).toBe(1);
+    expect(await waits(second)).toBe(true);
     end();
     for (const id of [first, second]) await finished(id);
     expect(worker.claimed.map(({ id }) => id)).toEqual([first, second]);
@@ -146,16 +144,6 @@ describe("a run waits for a ticket's turn", () => {
     end();
     for (const id of ids) await finished(id);
     expect(worker.claimed.map(({ id }) => id)).toEqual(ids);
-  });
-
-  test("if its request is long, lest Redis drop the host's connection; short ones after it are handed over", async () => {
-    await start({ hostId: "near" });
-    const id = await submit({ env: { LONG: "x".repeat(100_000) } });
-    expect((await fieldsOf(id)).state).toBe("queued");
-    expect(await ticketOf(id)).toBe(1);
-    await finished(id);
-    expect(await fieldsOf(await submit())).toMatchObject({ host: "near" });
-    expect(await fieldsOf(await submit())).toMatchObject({ host: "near" });
   });
 
   test("if those who wait are of another pool, it does not", async () => {
@@ -173,13 +161,13 @@ describe("a run waits for a ticket's turn", () => {
       expect(await redis.pubsub("NUMSUB", channels.handed(holder))).toEqual([channels.handed(holder), 0]);
     });
     const room = { cpus: 9, memoryBytes: 2 ** 40, pids: 999, slots: 9 };
-    const stale = { host: "x", series: 1, given: 0, untilMs: 1, ...room };
+    const stale = { host: "x", series: 1, given: 0, untilMs: 1, ...room, capacity: room, onTheWay: [] };
     await redis.hset(keys.offers("default"), "long-ago", JSON.stringify(stale));
     const listener = redis.duplicate();
     await listener.subscribe(channels.handed("long-ago"));
     const id = await submit({}, gateways[1]);
     listener.disconnect();
-    expect(await ticketOf(id)).toBe(1);
+    expect(await waits(id)).toBe(true);
     expect(await redis.hexists(keys.offers("default"), "long-ago")).toBe(0); // Whoever looks takes it away.
   });
 });
@@ -208,30 +196,38 @@ describe("room", () => {
     await eventually(async () => expect(await offers()).toMatchObject([{ slots: 3 }]));
   });
 
-  test("that was given to a run which is on its way is neither offered again nor taken by a ticket", async () => {
+  test("that was given to a run which is on its way is not offered again", async () => {
     const store = new WorkerStore(redis, 60_000, "life-1");
+    const capacity = { cpus: 2, memoryBytes: 2 ** 30, pids: 1000, slots: 9 };
     const room = (cpus: number, seen: number, series = 1) => ({
-      offer: { host: "h", cpus, memoryBytes: 2 ** 30, pids: 1000, slots: 9 },
+      offer: { ...capacity, host: "h", cpus, capacity },
       heard: { series, seen },
     });
-    expect(await store.offer("default", room(2, 0))).toBe(0);
+    expect(await store.offer("default", room(2, 0))).toEqual({ given: 0, waiting: 0 });
     const listener = redis.duplicate();
     await listener.subscribe(channels.handed("life-1"));
     const given = [await submit(), await submit()];
     const waiting = await submit();
     for (const id of given) expect(await fieldsOf(id)).toMatchObject({ state: "starting", holder: "life-1" });
-    expect(await store.offer("default", room(2, 0))).toBe(2);
+    expect(await store.offer("default", room(2, 0))).toEqual({ given: 2, waiting: 1 });
     expect(await offers()).toMatchObject([{ cpus: 0, slots: 7 }]);
-    expect(await store.claim({ id: waiting, attempt: 1 }, "h", "default", room(1, 0))).toBe("busy");
-    expect(await store.claim({ id: waiting, attempt: 1 }, "h", "default", room(0, 1))).toBe("busy");
-    expect((await fieldsOf(waiting)).state).toBe("queued");
-    // The first has come and gone, the second is still on its way: with the ticket's there is just enough.
-    expect(await store.claim({ id: waiting, attempt: 1 }, "h", "default", room(1, 1))).toMatchObject({ id: waiting });
-    expect(await offers()).toMatchObject([{ cpus: 0, given: 2 }]);
-    expect(await store.withdraw("default", 1)).toBe(2);
-    expect(await store.offer("default", room(2, 0, 2))).toBe(0);
+    expect(await store.offer("default", room(0, 1))).toEqual({ given: 2, waiting: 1 });
+    // The first has come and gone, the second is still on its way: there is just enough for the third.
+    expect(await store.offer("default", room(2, 1))).toEqual({ given: 3, waiting: 0 });
+    expect(await fieldsOf(waiting)).toMatchObject({ state: "starting", holder: "life-1" });
+    expect(await offers()).toMatchObject([{ cpus: 0, given: 3 }]);
+    expect(await store.withdraw("default", 1)).toBe(3);
+    expect(await store.offer("default", room(2, 0, 2))).toEqual({ given: 0, waiting: 0 });
     listener.disconnect();
   });
+});
+
+test("of a run with a long request only the name is said, lest Redis drop the host's connection; the host reads the rest", async () => {
+  const worker = await start({ hostId: "near" });
+  const env = { LONG: "x".repeat(100_000) };
+  const id = await submit({ env });
+  await finished(id);
+  expect(worker.claimed).toMatchObject([{ id, request: { env } }]);
 });
 
 describe("a worker", () => {
@@ -252,8 +248,7 @@ describe("a worker", () => {
     const { behave, end } = held();
     const worker = await start({ behave });
     const submitted = Promise.all(Array.from({ length: 20 }, (_, i) => submit({}, gateways[i % 2])));
-    worker.consumer.stop();
-    worker.offers?.stop();
+    worker.offers.stop();
     const ids = await submitted;
     const later = await submit();
     end();

@@ -4,8 +4,8 @@ import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { wallTime } from "../../core/clock.ts";
-import { channels, keys, QUEUE_PREFIX, queueName } from "../../core/keys.ts";
-import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
+import { channels, keys } from "../../core/keys.ts";
+import { parseRecord, type RunRecord } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
 import { TRANSITIONS } from "../../core/run.ts";
 import { parseTold } from "../../core/told.ts";
@@ -16,6 +16,7 @@ import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
 import { type Ended, RunStore as WorkerStore } from "../../worker/run-store.ts";
 import { factsOf } from "../helpers/fake-worker.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
+import { take } from "../helpers/take.ts";
 
 const TENANT = "acme";
 const WAITER = "gateway-1";
@@ -75,7 +76,7 @@ async function recordOf(id: string): Promise<RunRecord> {
 /** A run that has come as far as its first attempt's program, on a host. */
 async function running(request: Partial<RunRequest> = {}): Promise<{ id: string; attempt: number }> {
   const held = { id: await submit(request), attempt: 1 };
-  await worker.claim(held, "host-1");
+  await take(worker, held, "host-1");
   await worker.started(held);
   return held;
 }
@@ -95,11 +96,7 @@ async function overdue(id: string): Promise<string> {
   return gateway.settleOverdue(id);
 }
 
-/** A ticket of a later attempt has an id of its own behind the attempt. */
-const hasTicket = async (id: string, attempt: number, pool = "default") => {
-  const ticket = `${QUEUE_PREFIX}:${queueName(pool)}:${ticketId({ run: id, attempt })}`;
-  return (await redis.exists(ticket)) === 1 || (await redis.keys(`${ticket}-*`)).some((key) => !key.endsWith(":lock"));
-};
+const isInLine = async (id: string) => (await redis.zscore(keys.line(`default:${TENANT}`), id)) !== null;
 
 /** A host says that it is there. */
 function beat(id: string, at: string): Promise<void> {
@@ -118,7 +115,7 @@ describe("a run that is over", () => {
     expect(await worker.finish(held, ended(1))).toBe(true);
     const before = await redis.hgetall(keys.run(held.id));
     expect(await worker.finish(held, { ...ended(1), outcome: { kind: "cancelled" } })).toBe(false);
-    expect(await worker.claim(held, "host-2")).toBeUndefined();
+    expect(await take(worker, held, "host-2")).toBeUndefined();
     expect(await worker.started(held)).toBe(false);
     expect(await worker.renew(held)).toBe("lost");
     await worker.append(held, "stdout", 0, Buffer.from("late"));
@@ -154,8 +151,8 @@ describe("whoever names an attempt that is not the present one", () => {
     await worker.append(old, "stdout", 0, Buffer.from("old"));
     expect(await overdue(old.id)).toBe("requeued");
     const present = { id: old.id, attempt: 2 };
-    expect(await worker.claim(old, "host-1")).toBeUndefined();
-    await worker.claim(present, "host-2");
+    expect(await take(worker, old, "host-1")).toBeUndefined();
+    await take(worker, present, "host-2");
     await worker.started(present);
     await worker.append(present, "stdout", 0, Buffer.from("new"));
     const before = await redis.hgetall(keys.run(old.id));
@@ -177,7 +174,7 @@ describe("whoever is not the holder of the present attempt", () => {
     const held = await running();
     await worker.append(held, "stdout", 0, Buffer.from("mine"));
     const before = await redis.hgetall(keys.run(held.id));
-    expect(await otherLife.claim(held, "host-1")).toBeUndefined();
+    expect(await take(otherLife, held, "host-1")).toBeUndefined();
     expect(await otherLife.started(held)).toBe(false);
     expect(await otherLife.renew(held)).toBe("lost");
     await otherLife.append(held, "stdout", 4, Buffer.from("theirs"));
@@ -199,22 +196,22 @@ describe("whoever is not the holder of the present attempt", () => {
 
 test("a claim and a start whose answers were lost may be asked for again, and answer and count the same", async () => {
   const held = { id: await submit(), attempt: 1 };
-  const first = await worker.claim(held, "host-1");
-  expect(await worker.claim(held, "host-1")).toEqual(first);
+  const first = await take(worker, held, "host-1");
+  expect(await take(worker, held, "host-1")).toEqual(first);
   expect([await worker.started(held), await worker.started(held)]).toEqual([true, true]);
-  expect(await worker.claim(held, "host-1")).toBeUndefined(); // Its program has started: it is not to be started again.
+  expect(await take(worker, held, "host-1")).toBeUndefined(); // Its program has started: it is not to be started again.
   expect(await recordOf(held.id)).toMatchObject({ state: "running", startedAttempts: 1 });
 });
 
 describe("a run that waits too long", () => {
-  test("has timed out by the queue's clock, its ticket is gone and its waiter is told", async () => {
+  test("has timed out by the queue's clock, it is out of line and its waiter is told", async () => {
     const id = await submit({ timeouts: { queue: "1m30s" } });
     expect(await overdue(id)).toBe("finished");
     expect(await recordOf(id)).toMatchObject({
       state: "finished",
       outcome: { kind: "timed_out", clock: "queue", limit: "1m30s" },
     });
-    expect(await hasTicket(id, 1)).toBe(false);
+    expect(await isInLine(id)).toBe(false);
     expect(await redis.zscore(keys.queued("default"), id)).toBeNull();
     await heard();
     expect(told).toEqual([id]);
@@ -223,47 +220,47 @@ describe("a run that waits too long", () => {
   test("cannot be claimed any more, though nobody has settled it yet", async () => {
     const id = await submit();
     await passTime(id);
-    expect(await worker.claim({ id, attempt: 1 }, "host-1")).toBeUndefined();
+    expect(await take(worker, { id, attempt: 1 }, "host-1")).toBeUndefined();
   });
 
   test("is left alone before its time", async () => {
     const id = await submit();
     expect(await gateway.settleOverdue(id)).toBe("not yet");
     expect(await gateway.overdue()).toEqual([]);
-    expect(await hasTicket(id, 1)).toBe(true);
+    expect(await isInLine(id)).toBe(true);
   });
 });
 
 describe("a run whose host is lost", () => {
   test("before its program started, is moved with the next attempt, however often it was to be retried", async () => {
     const id = await submit({ retries: 0 });
-    await worker.claim({ id, attempt: 1 }, "host-1");
+    await take(worker, { id, attempt: 1 }, "host-1");
     expect(await gateway.overdue()).toEqual([]);
     expect(await overdue(id)).toBe("requeued");
     expect(await recordOf(id)).toMatchObject({ state: "queued", attempt: 2 });
     expect((await recordOf(id)).host).toBeUndefined();
-    expect(await hasTicket(id, 2)).toBe(true);
+    expect(await isInLine(id)).toBe(true);
     expect(await redis.zscore(keys.queued("default"), id)).not.toBeNull();
-    expect(await worker.claim({ id, attempt: 2 }, "host-2")).toMatchObject({ state: "starting", host: "host-2" });
+    expect(await take(worker, { id, attempt: 2 }, "host-2")).toMatchObject({ state: "starting", host: "host-2" });
   });
 
   test("may be moved only so often, and is then lost", async () => {
     const id = await submit();
     for (let attempt = 1; attempt <= MAX_MOVES; attempt++) {
-      await worker.claim({ id, attempt }, `host-${attempt}`);
+      await take(worker, { id, attempt }, `host-${attempt}`);
       expect(await overdue(id)).toBe("requeued");
     }
-    await worker.claim({ id, attempt: MAX_MOVES + 1 }, "host-last");
+    await take(worker, { id, attempt: MAX_MOVES + 1 }, "host-last");
     expect(await overdue(id)).toBe("finished");
     const { outcome } = await recordOf(id);
     expect(outcome).toMatchObject({ kind: "lost", message: expect.stringContaining("host-last") });
-    expect(await hasTicket(id, MAX_MOVES + 2)).toBe(false);
+    expect(await isInLine(id)).toBe(false);
   });
 
   test("is rejected with the hosts' own reason if each gave it up before its program started", async () => {
     const id = await submit();
     for (let attempt = 1; attempt <= MAX_MOVES + 1; attempt++) {
-      await worker.claim({ id, attempt }, "host-1");
+      await take(worker, { id, attempt }, "host-1");
       await worker.release({ id, attempt }, "runc: no space left on device");
       expect(await gateway.overdue()).toEqual([id]);
       await gateway.settleOverdue(id);
@@ -279,7 +276,7 @@ describe("a run whose host is lost", () => {
     const { id } = await running({ retries: 0 });
     expect(await overdue(id)).toBe("finished");
     expect((await recordOf(id)).outcome).toMatchObject({ kind: "lost", message: expect.stringContaining("host-1") });
-    expect(await hasTicket(id, 2)).toBe(false);
+    expect(await isInLine(id)).toBe(false);
   });
 
   test("is retried as often as it says, each time from the beginning, and then lost", async () => {
@@ -289,7 +286,7 @@ describe("a run whose host is lost", () => {
       expect(await overdue(id)).toBe("requeued");
       expect(await redis.exists(keys.output(id, "stdout"))).toBe(0);
       expect((await recordOf(id)).startedAt).toBeUndefined();
-      await worker.claim({ id, attempt }, "host-2");
+      await take(worker, { id, attempt }, "host-2");
       expect(await worker.started({ id, attempt })).toBe(true);
     }
     expect(await overdue(id)).toBe("finished");
@@ -298,23 +295,24 @@ describe("a run whose host is lost", () => {
 
   test("and was to be cancelled, is cancelled and not moved", async () => {
     for (const held of [await running({ retries: 3 }), { id: await submit(), attempt: 1 }]) {
-      await worker.claim(held, "host-1");
+      await take(worker, held, "host-1");
       await gateway.cancel(await recordOf(held.id));
       expect(await overdue(held.id)).toBe("finished");
       expect((await recordOf(held.id)).outcome).toEqual({ kind: "cancelled" });
     }
   });
 
-  test("is moved once, and has a ticket, if several gateways find it at the same time", async () => {
+  test("is moved once, and is in line once, if several gateways find it at the same time", async () => {
     const others = [gateway, rival, makeGateway(), makeGateway()];
     for (let round = 0; round < 10; round++) {
       const id = await submit();
-      await worker.claim({ id, attempt: 1 }, "host-1");
+      await take(worker, { id, attempt: 1 }, "host-1");
       await passTime(id);
       const answers = await Promise.all(others.map((each) => each.settleOverdue(id)));
       expect(answers.filter((answer) => answer === "requeued")).toHaveLength(1);
       expect(await recordOf(id)).toMatchObject({ state: "queued", attempt: 2 });
-      expect(await hasTicket(id, 2)).toBe(true);
+      expect(await redis.zrange(keys.line(`default:${TENANT}`), "0", "-1")).toEqual([id]);
+      await gateway.cancel(await recordOf(id));
     }
   });
 
@@ -340,7 +338,7 @@ test("a record that cannot be read does not keep other runs from being settled",
       if ("run" in fields && runs.add(fields.run).size === 2) resolve("both");
     },
   };
-  const reaper = new Reaper(gateway, log);
+  const reaper = new Reaper(gateway, ["default"], log);
   reaper.start();
   const found = await Promise.race([settled, new Promise((late) => setTimeout(late, 3_000, "nothing").unref())]);
   await reaper.close();
@@ -350,11 +348,11 @@ test("a record that cannot be read does not keep other runs from being settled",
 });
 
 describe("a cancellation", () => {
-  test("of a queued run ends it at once; its ticket is gone and its waiter is told", async () => {
+  test("of a queued run ends it at once; it is out of line and its waiter is told", async () => {
     const id = await submit();
     await gateway.cancel(await recordOf(id));
     expect(await recordOf(id)).toMatchObject({ state: "finished", outcome: { kind: "cancelled" } });
-    expect(await hasTicket(id, 1)).toBe(false);
+    expect(await isInLine(id)).toBe(false);
     await heard();
     expect(told).toEqual([id]);
   });
@@ -363,7 +361,7 @@ describe("a cancellation", () => {
     "of a run that is %s asks its host, and its next renewal says so too",
     async (state) => {
       const held = { id: await submit(), attempt: 1 };
-      await worker.claim(held, "host-7");
+      await take(worker, held, "host-7");
       if (state === "running") await worker.started(held);
       const asked = Promise.withResolvers<string>();
       const ear = new Redis(server.url);
@@ -449,14 +447,15 @@ describe("the queue's limit", () => {
     for (const { reason } of refused) expect(reason).toMatchObject({ reason: "queue_full" });
     expect(await redis.zcard(keys.queued("default"))).toBe(5);
     expect(await redis.zcard(keys.index(TENANT))).toBe(5);
-    expect(await redis.llen(`${QUEUE_PREFIX}:${queueName("default")}:wait`)).toBe(5);
-    expect((await redis.keys(`${QUEUE_PREFIX}:${queueName("default")}:run_*`)).length).toBe(5);
+    expect(await redis.zcard(keys.line(`default:${TENANT}`))).toBe(5);
+    const left = (await redis.keys(keys.run("*"))).filter((key) => key !== keys.waiters(key.split(":")[2] ?? ""));
+    expect(left).toHaveLength(5);
   });
 
   test("counts runs that wait, not runs that are held or over", async () => {
     gateway = makeGateway({ maxQueued: 1 });
     const held = { id: await submit(), attempt: 1 };
-    await worker.claim(held, "host-1");
+    await take(worker, held, "host-1");
     await submit();
     await expect(submit()).rejects.toMatchObject({ reason: "queue_full" });
   });
@@ -552,7 +551,7 @@ describe("on any walk through the commands, sensible or not,", () => {
     const held = { id, attempt };
     switch (what) {
       case "claim":
-        return worker.claim(held, "host-1");
+        return take(worker, held, "host-1");
       case "started":
         return worker.started(held);
       case "append":
@@ -582,7 +581,7 @@ describe("on any walk through the commands, sensible or not,", () => {
     expect(now.startedAttempts).toBeLessThanOrEqual(Math.min(now.attempt, 1 + (now.request.retries ?? 0)));
     expect((await redis.zscore(keys.deadlines, id)) !== null).toBe(now.state !== "finished");
     expect((await redis.zscore(keys.queued("default"), id)) !== null).toBe(now.state === "queued");
-    if (now.state === "queued") expect(await hasTicket(id, now.attempt)).toBe(true);
+    if (now.state === "queued") expect(await isInLine(id)).toBe(true);
     const output = (await redis.get(keys.output(id, "stdout"))) ?? "";
     expect(new Set(output.split(";").filter(Boolean))).toEqual(new Set(output ? [String(now.attempt)] : []));
     await heard();

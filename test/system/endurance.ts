@@ -178,7 +178,7 @@ async function kill(
 
 const kindOf = (outcome: Run["outcome"]): string => outcome?.kind ?? "none";
 
-/** What died with a ticket in its hands is found by its lease, which takes a while. */
+/** What died with its host is found by its lease, which takes a while. */
 async function untilFinished(cluster: Cluster, id: string): Promise<Run> {
   for (;;) {
     const run = await cluster.get(id, 60);

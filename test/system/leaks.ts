@@ -209,9 +209,6 @@ function expectNoMore({ traces: { descriptors, ...now }, launcher, gateway }: St
 /** Of the one image: its manifest, its config and its layer, each of which other hosts may ask for. */
 const PIECES = 3;
 
-/** A queue's own, however many runs it has had. Tickets, and lists of them, are not among these. */
-const OF_A_QUEUE = ["id", "meta", "events", "marker", "pc", "stalled-check"];
-
 /** The records and output of finished runs, for as long as those are kept; and what is there of an idle Mayfly. Answers how many of each. */
 async function onlyWhatIsKept(cluster: Cluster, runs: number): Promise<Record<string, number>> {
   const redis = new Redis(cluster.redis.url);
@@ -223,8 +220,8 @@ async function onlyWhatIsKept(cluster: Cluster, runs: number): Promise<Record<st
       counts[shape] = (counts[shape] ?? 0) + 1;
     }
     const kept = ["{mayfly}:run:ID", "{mayfly}:run:ID:stdout", "{mayfly}:run:ID:stderr", keys.index("default")];
-    const queues = ["default", "empty"].flatMap((pool) => OF_A_QUEUE.map((name) => `{mayfly}:runs-${pool}:${name}`));
-    const idle = [keys.hosts, keys.offers("default"), keys.secret, ...queues];
+    const pools = ["default", "empty"].flatMap((pool) => [keys.shares(pool), keys.pace(pool)]);
+    const idle = [keys.hosts, keys.offers("default"), keys.secret, ...pools];
     const ofImages = names.filter((name) => name.startsWith(keys.blob("")));
     expect(ofImages).toHaveLength(PIECES);
     const strange = Object.keys(counts).filter((shape) => !kept.includes(shape) && !idle.includes(shape));

@@ -24,6 +24,7 @@ const CORE_FILES = [
   "log.ts",
   "offer.ts",
   "plan.ts",
+  "queue-parts.ts",
   "record-scripts.ts",
   "record.ts",
   "request.ts",
@@ -197,8 +198,8 @@ describe("packages", () => {
       ["hono", "@hono"],
     ],
     [
-      "BullMQ: one file of the gateway, one of the worker, and one of the benchmark",
-      ({ path }) => ["gateway/dispatch/tickets.ts", "worker/consumer.ts", BARE_BULLMQ].includes(path),
+      "BullMQ: one file of the gateway, and one of the benchmark",
+      ({ path }) => ["gateway/dispatch/timetable.ts", BARE_BULLMQ].includes(path),
       ["bullmq"],
     ],
     [

@@ -29,7 +29,6 @@ export async function openMayflyQueue(url: string): Promise<QueueClient> {
     },
     async close() {
       dispatcher.leave();
-      await store.tickets.close();
       for (const client of [redis, subscriber]) client.disconnect();
     },
   };

@@ -1,4 +1,4 @@
-// The worker's half of Mayfly's queue: its consumer and its executor, as worker/main.ts puts them together, but over a runtime
+// The worker's half of Mayfly's queue: its offers and its executor, as worker/main.ts puts them together, but over a runtime
 // whose sandboxes have ended before anybody looks. All that is missing is the container.
 
 import { Readable, Writable } from "node:stream";
@@ -6,7 +6,6 @@ import { newIncarnation } from "../../../core/ids.ts";
 import { SILENT } from "../../../core/log.ts";
 import type { HeldImage, Runtime, Sandbox } from "../../../runtime/index.ts";
 import { Ledger } from "../../../worker/admission.ts";
-import { Consumer } from "../../../worker/consumer.ts";
 import { Executor } from "../../../worker/executor.ts";
 import { Intake } from "../../../worker/intake.ts";
 import { Offers } from "../../../worker/offers.ts";
@@ -27,10 +26,8 @@ export async function serveMayflyQueue(url: string): Promise<void> {
   const executor = new Executor({ runtime: nothing as Runtime, store, messages, hostId: HOST, log: SILENT });
   const intake = new Intake(executor.execute.bind(executor));
   const ledger = new Ledger(PLENTY);
-  const common = { pool: "default", hostId: HOST, incarnation, ledger, store, intake, log: SILENT };
-  const offers = new Offers({ ...common, messages });
-  await new Consumer({ ...common, redis, offers }).start();
-  await offers.start();
+  const place = { pool: "default", hostId: HOST, incarnation };
+  await new Offers({ ...place, ledger, store, messages, intake, log: SILENT }).start();
 }
 
 const DIGEST = `sha256:${"0".repeat(64)}`;

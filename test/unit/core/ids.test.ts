@@ -18,8 +18,10 @@ test("ids sort as text in the order of the moments they were made at", () => {
   );
 });
 
-test("ids of one moment differ", () => {
-  expect(new Set(Array.from({ length: 1000 }, () => newRunId(0))).size).toBe(1000);
+test("ids that one process makes at one moment differ, and sort in their order", () => {
+  const ids = Array.from({ length: 1000 }, () => newRunId(0));
+  expect(new Set(ids).size).toBe(1000);
+  expect(ids.toSorted()).toEqual(ids);
 });
 
 test.each([

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { newRunId } from "../../../core/ids.ts";
-import { parseFlatRecord, parseRecord, Ticket, ticketId } from "../../../core/record.ts";
+import { parseFlatRecord, parseRecord } from "../../../core/record.ts";
 
 const id = newRunId();
 const QUEUED = {
@@ -48,17 +48,4 @@ test("strings become typed values, and flags that are not there are false", () =
 
 test("a flat list of fields and values is the same record", () => {
   expect(parseFlatRecord(Object.entries(QUEUED).flat())).toEqual(parseRecord(QUEUED));
-});
-
-test("a ticket has no field for anything but which attempt and how much room", () => {
-  const ticket = { run: id, attempt: 1, demand: { cpus: 1, memoryBytes: 1, pids: 2 } };
-  expect(Ticket.safeParse(ticket).success).toBe(true);
-  expect(Ticket.safeParse({ ...ticket, request: {} }).success).toBe(false);
-  expect(Ticket.safeParse({ ...ticket, demand: { cpus: 1 } }).success).toBe(false);
-});
-
-test("the tickets of one attempt have one id, that the queue accepts, and those of two have two", () => {
-  expect(ticketId({ run: id, attempt: 1 })).toBe(`${id}-1`);
-  expect(ticketId({ run: id, attempt: 1 })).not.toMatch(/:|^\d+$/);
-  expect(ticketId({ run: id, attempt: 2 })).not.toBe(ticketId({ run: id, attempt: 1 }));
 });

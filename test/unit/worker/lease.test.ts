@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { monotonicMs } from "../../../core/clock.ts";
-import { FENCE_MARGIN_MS, LEASE_MS, RENEW_MS } from "../../../core/transitions.ts";
+import { LEASE_MS } from "../../../core/offer.ts";
+import { FENCE_MARGIN_MS, RENEW_MS } from "../../../core/transitions.ts";
 import { Ending } from "../../../worker/ending.ts";
 import { Lease, type LeaseOptions } from "../../../worker/lease.ts";
 

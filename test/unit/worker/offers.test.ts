@@ -21,30 +21,35 @@ const FLAT = {
 const flatOf = (id: string) => Object.entries({ id, ...FLAT }).flat();
 
 let given: number;
+let waiting: number;
 let held: { id: string; attempt: number; holder: string }[];
 let offered: Room[];
 let released: string[];
 let started: { id: string; takenAtMs: number }[];
 let say: (message: string) => void;
+let sayWaiting: () => void;
 let ledger: Ledger;
 let offers: Offers;
 
 beforeEach(async () => {
   vi.useFakeTimers();
-  [given, held, offered, released, started] = [0, [], [], [], []];
+  [given, waiting, held, offered, released, started] = [0, 0, [], [], [], []];
   ledger = new Ledger({ cpus: 2, memoryBytes: 2 ** 30, pids: 1000, slots: 8 });
   const store = {
     offer: async (_pool: string, room: Room) => {
       offered.push(room);
-      return given;
+      return { given, waiting };
     },
     withdraw: async () => given,
     heldBy: async () => held,
     renew: async () => "held",
-    claim: async ({ id }: { id: string }) => parseRecord({ id, ...FLAT }),
+    recall: async ({ id }: { id: string }) => parseRecord({ id, ...FLAT }),
     release: async ({ id }: { id: string }) => void released.push(id),
   };
   const messages = {
+    onWaiting: async (_: string, hear: () => void) => {
+      sayWaiting = hear;
+    },
     onHanded: async (_: string, take: typeof say) => {
       say = take;
     },
@@ -98,17 +103,26 @@ test("a run is held from the last question by which it had not been given", asyn
   expect(second).toBeCloseTo((at[2] ?? 0) + RENEW_MS, 0);
 });
 
-test("a run whose room a ticket has for a moment waits for it; one that gets none is given up", async () => {
-  const ticket = ledger.take({ cpus: 2, memoryBytes: 1, pids: 1 });
+test("a run that was given without there being room for it is given up", async () => {
+  ledger.take({ cpus: 2, memoryBytes: 1, pids: 1 });
   handed("run_1", 1, 1);
   await vi.advanceTimersByTimeAsync(1);
-  expect(ids()).toEqual([]);
-  ticket?.();
+  expect([ids(), released]).toEqual([[], ["run_1"]]);
+});
+
+test("a run of which only the name is said is looked up", async () => {
+  say(JSON.stringify([1, 1, ["id", "run_long", "attempt", "1"]]));
   await vi.advanceTimersByTimeAsync(1);
-  expect(ids()).toEqual(["run_1"]);
-  ledger.take({ cpus: 2, memoryBytes: 1, pids: 1 });
-  handed("run_2", 1, 2);
+  expect(ids()).toEqual(["run_long"]);
+});
+
+test("once somebody waits, each share that is given back is told, however small", async () => {
   vi.useRealTimers();
-  await vi.waitFor(() => expect(released).toEqual(["run_2"]), 5_000);
-  expect(ids()).toEqual(["run_1"]);
+  waiting = 1;
+  sayWaiting();
+  await vi.waitFor(() => expect(offered).toHaveLength(2));
+  for (let times = 1; times <= 3; times++) {
+    ledger.take({ cpus: 0.1, memoryBytes: 1, pids: 1 })?.();
+    await vi.waitFor(() => expect(offered).toHaveLength(2 + times));
+  }
 });

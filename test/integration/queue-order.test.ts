@@ -1,15 +1,12 @@
-// The consumer on a real queue: what it takes, what it leaves to others, and what it does when it is told to stop.
+// Runs that wait, and the hosts that room makes them go to: which is next, what is left to others, and what a host does that stops.
 
-import { Queue } from "bullmq";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { keys, QUEUE_PREFIX, queueName, transitionKeys } from "../../core/keys.ts";
-import { ticketId } from "../../core/record.ts";
+import { keys } from "../../core/keys.ts";
 import type { RunRequest } from "../../core/request.ts";
-import { runTransition, transitions } from "../../core/transitions.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
-import { type Demand, Ledger, type Share } from "../../worker/admission.ts";
+import { Ledger } from "../../worker/admission.ts";
 import { type FakeAttempt, type FakeWorker, type FakeWorkerOptions, startFakeWorker } from "../helpers/fake-worker.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
 
@@ -61,9 +58,6 @@ const stateOf = (id: string) => redis.hget(keys.run(id), "state");
 const eventually = (check: () => void | Promise<void>, timeout = 5_000) => vi.waitFor(check, { timeout, interval: 5 });
 const inState = (id: string, state: string) => eventually(async () => expect(await stateOf(id)).toBe(state));
 const finished = (id: string) => inState(id, "finished");
-const queueKey = (name: string) => `${QUEUE_PREFIX}:${queueName("default")}:${name}`;
-const hasTicket = async (id: string) => (await redis.exists(queueKey(ticketId({ run: id, attempt: 1 })))) === 1;
-
 /** Attempts that go on until the test lets them end, by run. */
 function held() {
   const gates = new Map<string, PromiseWithResolvers<void>>();
@@ -80,47 +74,27 @@ function held() {
   return { behave, end: (id: string) => gate(id).resolve() };
 }
 
-/** A ledger that tells when it had no room. */
-class WatchedLedger extends Ledger {
-  refusals = 0;
-  onRefusal: () => void = () => {};
-
-  override take(demand: Demand): Share | undefined {
-    const share = super.take(demand);
-    if (!share) {
-      this.refusals++;
-      this.onRefusal();
-    }
-    return share;
-  }
-}
-
 const MIB = 2 ** 20;
 const ROOM = { cpus: 64, memoryBytes: 100 * MIB, pids: 100_000, slots: 64 };
 const large = { limits: { memory: "64MiB" } };
 const small = { limits: { memory: "16MiB" } };
 
+/** In the time of many round trips a worker that asks over and over would send many commands. */
+async function expectSilence(): Promise<void> {
+  const before = await commandsSent();
+  for (let i = 0; i < 500; i++) await redis.ping();
+  expect((await commandsSent()) - before).toBeLessThanOrEqual(2); // It hears that somebody waits, and there may be a beat.
+}
+
 describe("a run that has no room here now", () => {
-  test.each([
-    ["", {}],
-    ["of a priority ", { priority: 7 }],
-  ])("%sis handed back, is not asked for over and over, and is taken once there is room", async (_, more) => {
-    const ledger = new WatchedLedger(ROOM);
+  test("is not asked for over and over, and is given once there is room", async () => {
     const { behave, end } = held();
-    const worker = await start({ ledger, behave });
+    const worker = await start({ ledger: new Ledger(ROOM), behave });
     const first = await submit(large);
     await inState(first, "running");
-    const second = await submit({ ...large, ...more });
-    const waiting = async () => (await redis.llen(queueKey("wait"))) + (await redis.zcard(queueKey("prioritized")));
-    await eventually(async () => expect([ledger.refusals, await waiting()]).toEqual([1, 1]));
-
-    // In the time of many round trips a consumer that spins would send many commands; this one sends none.
-    const before = await commandsSent();
-    for (let i = 0; i < 500; i++) await redis.ping();
-    expect((await commandsSent()) - before).toBeLessThanOrEqual(2);
-    expect(ledger.refusals).toBe(1);
+    const second = await submit(large);
+    await expectSilence();
     expect(await stateOf(second)).toBe("queued");
-
     end(first);
     await inState(second, "running");
     end(second);
@@ -141,22 +115,12 @@ describe("a run that has no room here now", () => {
     end(first);
   });
 
-  test("is taken also if room is made while it is being handed back", async () => {
-    const ledger = new WatchedLedger(ROOM);
-    const share = ledger.take({ cpus: 1, memoryBytes: 64 * MIB, pids: 1 });
-    ledger.onRefusal = () => queueMicrotask(() => share?.());
-    await start({ ledger });
-    await finished(await submit(large));
-  });
-
   test("is not overtaken by a smaller one on the same host", async () => {
-    const ledger = new WatchedLedger(ROOM);
     const { behave, end } = held();
-    const worker = await start({ ledger, behave });
+    const worker = await start({ ledger: new Ledger(ROOM), behave });
     const first = await submit(large);
     await inState(first, "running");
     const second = await submit(large);
-    await eventually(() => expect(ledger.refusals).toBe(1));
     const third = await submit(small);
     for (const id of [first, second, third]) end(id);
     await finished(third);
@@ -167,8 +131,8 @@ describe("a run that has no room here now", () => {
 
 describe("a run that this host can never hold", () => {
   test("does not keep smaller ones from it, and goes to a host that can", async () => {
-    const tiny = await start({ ledger: new Ledger(ROOM), hostId: "tiny" });
     const huge = await submit({ limits: { memory: "1GiB" } });
+    const tiny = await start({ ledger: new Ledger(ROOM), hostId: "tiny" });
     const next = await submit(small);
     await finished(next);
     expect(await stateOf(huge)).toBe("queued");
@@ -176,55 +140,48 @@ describe("a run that this host can never hold", () => {
     await finished(huge);
     expect(tiny.claimed.map(({ id }) => id)).toEqual([next]);
   });
-});
 
-describe("slots", () => {
-  test("that are all taken keep the consumer from asking at all", async () => {
-    const { behave, end } = held();
-    await start({ capacity: { slots: 1 }, behave });
-    const first = await submit();
-    await inState(first, "running");
-    const second = await submit();
-    const before = await commandsSent();
-    for (let i = 0; i < 200; i++) await redis.ping();
-    expect((await commandsSent()) - before).toBeLessThanOrEqual(2);
-    expect(await redis.llen(queueKey("active"))).toBe(0);
-    for (const id of [first, second]) end(id);
-    await finished(second);
+  test("is refused at once if that is so of every host there is, and waits if there is none", async () => {
+    const before = await submit({ limits: { memory: "1GiB" } });
+    expect(await stateOf(before)).toBe("queued");
+    await start({ ledger: new Ledger(ROOM) });
+    await expect(submit({ limits: { memory: "1GiB" } })).rejects.toMatchObject({ reason: "no_host_large_enough" });
+    await start({ hostId: "big" });
+    await finished(await submit({ limits: { memory: "1GiB" } }));
   });
 });
 
-describe("a ticket", () => {
-  test("whose run was cancelled is dropped, and its share is given back", async () => {
-    const id = await submit();
-    const outcome = JSON.stringify({ kind: "cancelled" });
-    await runTransition(redis, transitions.cancel, transitionKeys.cancel(id), [id, outcome, 60_000]);
-    expect(await hasTicket(id)).toBe(true);
-    const worker = await start();
-    await eventually(async () => expect(await hasTicket(id)).toBe(false));
-    expect(worker.claimed).toEqual([]);
-    await eventually(() => expect(worker.ledger.free).toEqual(worker.ledger.capacity));
-  });
-
-  test("that cannot be read is dropped, and the next is taken", async () => {
-    const bad = await submit();
-    await redis.hset(queueKey(ticketId({ run: bad, attempt: 1 })), "data", '{"command":"rm"}');
-    const good = await submit();
-    const worker = await start();
-    await finished(good);
-    expect(worker.claimed.map(({ id }) => id)).toEqual([good]);
-    await eventually(async () => expect(await hasTicket(bad)).toBe(false));
-  });
-
-  test("is gone once its run was taken, while the run goes on", async () => {
+describe("room that is kept for a large run", () => {
+  test("is kept on one host: others go on with smaller ones", async () => {
     const { behave, end } = held();
-    await start({ behave });
-    const id = await submit();
-    await inState(id, "running");
-    await eventually(async () => expect(await hasTicket(id)).toBe(false));
-    end(id);
-    await finished(id);
+    const half = { limits: { memory: "50MiB" } };
+    const hosts = [
+      await start({ ledger: new Ledger(ROOM), hostId: "a", behave }),
+      await start({ ledger: new Ledger(ROOM), hostId: "b", behave }),
+    ];
+    const [one, two] = [await submit(half), await submit(half)];
+    for (const id of [one, two]) await inState(id, "running");
+    expect(hosts.map(({ claimed }) => claimed.length)).toEqual([1, 1]);
+    const whole = await submit({ limits: { memory: "100MiB" } });
+    const [third, fourth] = [await submit(half), await submit(half)];
+    await eventually(async () =>
+      expect([await stateOf(third), await stateOf(fourth)].toSorted()).toEqual(["queued", "running"]),
+    );
+    expect(await stateOf(whole)).toBe("queued");
+    for (const id of [one, two, third, fourth, whole]) end(id);
+    for (const id of [whole, third, fourth]) await finished(id);
   });
+});
+
+test("a host whose slots are all taken asks for nothing", async () => {
+  const { behave, end } = held();
+  await start({ capacity: { slots: 1 }, behave });
+  const first = await submit();
+  await inState(first, "running");
+  const second = await submit();
+  await expectSilence();
+  for (const id of [first, second]) end(id);
+  await finished(second);
 });
 
 test("of two hosts, exactly one executes each run", async () => {
@@ -242,7 +199,9 @@ test("of two hosts, exactly one executes each run", async () => {
   expect(a.claimed.length + b.claimed.length).toBe(200);
   expect(await redis.zcard(keys.queued("default"))).toBe(0);
   expect(await redis.zcard(keys.deadlines)).toBe(0);
-  await eventually(async () => expect(await redis.keys(queueKey("run_*"))).toEqual([]));
+  await eventually(async () =>
+    expect(await redis.exists(keys.use("acme"), keys.lines("default"), keys.line("default:acme"))).toBe(0),
+  );
 });
 
 test("more urgent runs are taken first, and of one urgency the first that came", async () => {
@@ -268,10 +227,11 @@ test("a run goes to its own pool, and to no other", async () => {
   expect(await stateOf(mine)).toBe("queued");
 });
 
-describe("a consumer that is told to stop", () => {
+describe("a worker that is told to stop", () => {
   test("takes nothing more, though runs wait", async () => {
     const worker = await start();
-    worker.consumer.stop();
+    worker.offers.stop();
+    await worker.offers.idle();
     const id = await submit();
     await worker.stop();
     expect(worker.claimed).toEqual([]);
@@ -280,48 +240,20 @@ describe("a consumer that is told to stop", () => {
     await finished(id);
   });
 
-  test("is idle only when what it was taking at that moment has been executed too", async () => {
-    const asked = Promise.withResolvers<void>();
-    const answer = Promise.withResolvers<void>();
-    const done: string[] = [];
-    const worker = await start({
-      behave: async (attempt) => {
-        await attempt.exit(0);
-        done.push(attempt.record.id);
-      },
-      wrapStore: (store) => {
-        const claim = store.claim.bind(store);
-        store.claim = async (...args) => {
-          const record = await claim(...args);
-          asked.resolve();
-          await answer.promise; // The run is claimed in Redis; its answer is still on its way.
-          return record;
-        };
-        return store;
-      },
-    });
-    const id = await submit();
-    await asked.promise;
-    worker.consumer.stop();
-    const idle = worker.consumer.idle().then(() => [...done]);
-    setImmediate(() => answer.resolve());
-    expect(await idle).toEqual([id]);
-  });
-
   test("waits for what it has, and its shares are free again", async () => {
     const { behave, end } = held();
     const worker = await start({ behave });
     const ids = [await submit(), await submit()];
     for (const id of ids) await inState(id, "running");
-    worker.consumer.stop();
+    const stopped = worker.stop();
     for (const id of ids) end(id);
-    await worker.consumer.idle();
+    await stopped;
     expect(await Promise.all(ids.map(stateOf))).toEqual(["finished", "finished"]);
     expect(worker.ledger.taken).toBe(0);
   });
 });
 
-test("a consumer goes on after Redis was restarted under it", async () => {
+test("a worker goes on after Redis was restarted under it", async () => {
   const worker = await start();
   const before = await submit();
   await finished(before);
@@ -332,28 +264,9 @@ test("a consumer goes on after Redis was restarted under it", async () => {
   expect(worker.claimed.map(({ id }) => id)).toEqual([before, after]);
 });
 
-/** What Redis was asked so far, but for what this test itself asks meanwhile. */
+/** How many scripts Redis was asked to run so far. */
 async function commandsSent(): Promise<number> {
   const stats = await redis.info("commandstats");
-  const calls = [...stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)];
-  return calls
-    .filter(([, name]) => name !== "ping" && name !== "info" && !name?.startsWith("config"))
-    .reduce((sum, [, , count]) => sum + Number(count), 0);
+  const calls = [...stats.matchAll(/^cmdstat_(?:evalsha|eval):calls=(\d+)/gm)];
+  return calls.reduce((sum, [, count]) => sum + Number(count), 0);
 }
-
-describe("a second ticket of an attempt that this worker has", () => {
-  test("is thrown away, and the attempt goes on alone", async () => {
-    const { behave, end } = held();
-    const worker = await start({ behave });
-    const id = await submit();
-    await inState(id, "running");
-    const queue = new Queue(queueName("default"), { connection: gatewayRedis, prefix: QUEUE_PREFIX });
-    const ticket = { run: id, attempt: 1, demand: { cpus: 1, memoryBytes: 1, pids: 1 } };
-    await queue.add("run", ticket, { jobId: `${ticketId(ticket)}-again`, removeOnComplete: true });
-    await eventually(async () => expect(await queue.count()).toBe(0));
-    end(id);
-    await finished(id);
-    expect(worker.claimed.filter((each) => each.id === id)).toHaveLength(1);
-    await queue.close();
-  });
-});

@@ -1,0 +1,94 @@
+// One run accepted: given to a host that offers room for it, or put where it waits, in one step; or refused, and nothing is written.
+
+import { createHash } from "node:crypto";
+import type { Redis } from "ioredis";
+import { MayflyError } from "../../core/errors.ts";
+import { newRunId } from "../../core/ids.ts";
+import { keys, transitionKeys } from "../../core/keys.ts";
+import { planRun } from "../../core/plan.ts";
+import type { RunRequest } from "../../core/request.ts";
+import { runTransition, transitions } from "../../core/transitions.ts";
+
+export interface Submission {
+  /** Made by who submits, if that is to be listened for before. */
+  readonly id?: string;
+  readonly tenant: string;
+  readonly request: RunRequest;
+  /** The gateway to be told when the run has finished, if it waits for that. */
+  readonly waiter: string | undefined;
+  /** The caller's own name for this call: the same call again makes no second run. */
+  readonly idempotencyKey?: string | undefined;
+}
+
+export interface SubmitLimits {
+  readonly maxQueued: number;
+  readonly maxKept: number;
+  readonly maxStdinBytes: number;
+}
+
+/** How long an idempotency key is remembered, from the call that used it first. */
+export const IDEMPOTENCY_MS = 24 * 3_600_000;
+
+/**
+ * Answers the run's id: of the one that was made now or, with an idempotency key that is remembered, then.
+ * Throws `queue_full`, `quota_exceeded`, `no_host_large_enough`, `idempotency_conflict`, `body_too_large`.
+ */
+export async function submitRun(redis: Redis, limits: SubmitLimits, submission: Submission): Promise<string> {
+  const { id = newRunId(), tenant, request, waiter, idempotencyKey } = submission;
+  const plan = planRun(request);
+  const { pool, demand, size, priority, concurrency, timeouts } = plan;
+  const { input, closed } = stdinOf(request, limits.maxStdinBytes);
+  // The record keeps the request without its input, which has a key of its own.
+  const stored = request.stdin === undefined ? request : { ...request, stdin: "" };
+  const due = "afterMs" in plan.due ? `+${plan.due.afterMs}` : plan.due.atMs;
+  const { name, body } = idempotency(submission, idempotencyKey);
+  const args = [
+    ...[id, tenant, pool, demand.cpus, demand.memoryBytes, demand.pids, size, priority],
+    ...[concurrency?.key ?? "", concurrency?.max ?? 0, due, timeouts.queueMs, limits.maxQueued, limits.maxKept],
+    ...[waiter ?? "", input, name, body, IDEMPOTENCY_MS],
+    ...["request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0"],
+  ];
+  const answer = await runTransition(redis, transitions.submit, transitionKeys.submit(id, tenant, pool), args);
+  const [kind, what] = answer as ["accepted" | "known" | "conflict" | "full" | "quota" | "too large", string];
+  switch (kind) {
+    case "accepted":
+    case "known":
+      return what;
+    case "conflict":
+      throw new MayflyError("idempotency_conflict", "the idempotency key was used for another request", {
+        details: { run: what },
+      });
+    case "full":
+      throw new MayflyError("queue_full", `${limits.maxQueued} runs wait already`, {
+        details: { limit: limits.maxQueued },
+      });
+    case "quota":
+      throw new MayflyError("quota_exceeded", `the tenant's limit of ${what} does not allow it`, {
+        details: { limit: what },
+      });
+    case "too large":
+      throw new MayflyError("no_host_large_enough", `no host of the pool ${pool} could hold the run`, {
+        details: { pool },
+      });
+  }
+}
+
+/** Neither the key nor the body is kept, only digests: a key may be long, and a body may be secret. */
+function idempotency({ tenant, request }: Submission, key: string | undefined): { name: string; body: string } {
+  if (key === undefined) return { name: "", body: "" };
+  return { name: keys.idempotency(`${tenant}:${digest(key)}`), body: digest(JSON.stringify(request)) };
+}
+
+const digest = (text: string) => createHash("sha256").update(text).digest("base64url");
+
+function stdinOf({ stdin }: RunRequest, maxBytes: number): { input: Buffer; closed: boolean } {
+  if (stdin === undefined) return { input: Buffer.alloc(0), closed: true };
+  if (typeof stdin === "object" && "stream" in stdin) return { input: Buffer.alloc(0), closed: false };
+  const input = typeof stdin === "string" ? Buffer.from(stdin, "utf8") : Buffer.from(stdin.base64, "base64");
+  if (input.length > maxBytes) {
+    throw new MayflyError("body_too_large", `stdin has ${input.length} bytes, more than ${maxBytes}`, {
+      details: { limit: maxBytes },
+    });
+  }
+  return { input, closed: true };
+}
