@@ -169,12 +169,12 @@ test("a body that crawls is given up, though it never stands still", async () =>
 });
 
 test("a reader who takes his time is not the sender's fault", async () => {
-  client = createRegistryClient({ limits: { ...LIMITS, requestMs: 100, idleMs: 50, rateWindowMs: 50 } });
+  client = createRegistryClient({ limits: { ...LIMITS, requestMs: 500, idleMs: 500, rateWindowMs: 500 } });
   const stream = await open();
   const parts: Buffer[] = [];
   for await (const part of stream) {
     parts.push(part);
-    if (parts.length === 1) await new Promise((resolve) => setTimeout(resolve, 300)); // Longer than every limit.
+    if (parts.length === 1) await new Promise((resolve) => setTimeout(resolve, 700)); // Longer than every limit.
   }
   expect(Buffer.concat(parts)).toEqual(BYTES);
   expect(registry.requests).toHaveLength(1);
@@ -211,11 +211,11 @@ test("an aborted download rejects with the signal's reason, in the middle", asyn
 });
 
 test("at most sixteen connections go to a registry, and the seventeenth download waits without its time running", async () => {
-  client = createRegistryClient({ limits: { ...LIMITS, requestMs: 200, idleMs: 60_000 } });
+  client = createRegistryClient({ limits: { ...LIMITS, requestMs: 1_000, idleMs: 60_000 } });
   const held: Readable[] = [];
   for (let index = 0; index < 16; index++) held.push(await open());
   const waiting = open();
-  await new Promise((resolve) => setTimeout(resolve, 400)); // Longer than a request may take.
+  await new Promise((resolve) => setTimeout(resolve, 1_500)); // Longer than a request may take.
   expect(registry.requests).toHaveLength(16);
   held.pop()?.destroy();
   expect(await read(await waiting)).toEqual(BYTES);
