@@ -74,7 +74,7 @@ export class Puller {
     } catch (error) {
       release();
       // What has come of it may be what is too much; the pull's own error is the one to tell.
-      await this.#options.collector.makeRoom().catch(() => {});
+      await this.#options.collector.trim().catch(() => {});
       throw error;
     } finally {
       release();
@@ -101,16 +101,16 @@ export class Puller {
       pulling.tell({ digest, size, ...(isMissing ? BEGUN : { state: "present", bytes: size }) });
     }
     if (missing.length === 0) return found.filter((directory) => directory !== undefined);
-    const claim = collector.claim(missing.reduce((sum, { size }) => sum + size, 0));
+    const claim = await collector.claim(missing.reduce((sum, { size }) => sum + size, 0));
     try {
-      await collector.makeRoom();
       const directories = await mapBounded(
         layers,
         (layer, signal) => this.#layer(layer, repository, claim, { ...pulling, signal }),
         { limit: PARALLEL_LAYERS, signal: pulling.signal },
       );
-      // Only now is it known what the layers take.
-      await collector.makeRoom();
+      // Only now is it known what the layers take. All of them are on disk: nothing is left to be claimed for them.
+      claim.end();
+      await collector.fit();
       return directories;
     } finally {
       claim.end();

@@ -155,7 +155,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
     async removeLeftovers() {
       await records.load();
       await Promise.all([content.removeLeftovers(), records.removeLeftovers(), layers.removeLeftovers()]);
-      await collector.makeRoom().catch((error: unknown) => log.warn("images.over_budget", { error }));
+      await collector.trim().catch((error: unknown) => log.warn("images.over_budget", { error }));
       void peers?.gained((await content.list()).map(({ digest }) => digest));
     },
   };
