@@ -6,7 +6,7 @@ import { request as send } from "undici";
 import { isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { VERSION } from "../../core/version.ts";
-import { createAgents, MAX_CONNECTIONS_PER_ORIGIN } from "./agents.ts";
+import { createAgents, MAX_CONNECTIONS_PER_ORIGIN, type Route } from "./agents.ts";
 import { type Answer, answerOf, type BodyLimits, networkError, unreachable } from "./answer.ts";
 import { isCertificateError } from "./certificates.ts";
 import { Gate, retryAfterMs } from "./gate.ts";
@@ -102,30 +102,34 @@ function retryable(error: unknown): undefined {
   throw error;
 }
 
-interface Hop {
+interface Hop extends Route {
   readonly headers: Headings;
-  /** May the host's name lead to an inner address? */
-  readonly outwards: boolean;
 }
 
 type Ask = (url: URL, request: Request, hop: Hop) => Promise<Answer>;
 
-/** Once another origin has had a say in where to go, the credentials stay behind, even on the way back. */
+/**
+ * Once another origin has had a say in where to go, the credentials stay behind, even on the way back; so does our certificate, once
+ * another host has. A registry that is near may lead anywhere, but not whom it leads to.
+ */
 async function follow(start: URL, request: Request, { policy, ask }: { policy: OriginPolicy; ask: Ask }) {
-  const from = request.from ?? start;
+  let from = request.from ?? start;
   let url = start;
   let headers = request.headers;
+  let led = start.hostname !== from.hostname;
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
     const objection = policy.whyNot(url, from);
     if (objection !== undefined) throw unreachable(url, new Error(objection));
     const outwards = url.origin !== from.origin && !policy.isNear(from);
-    const answer = await ask(url, request, { headers, outwards });
+    const answer = await ask(url, request, { headers, outwards, led });
     const location = answer.header("location");
     const isRedirect = REDIRECTS.includes(answer.status) && request.method !== "POST";
     if (!isRedirect || location === undefined || !URL.canParse(location, url)) return answer;
     await answer.discard();
+    if (policy.isNear(from)) from = url;
     url = withoutLogin(new URL(location, url));
     if (url.origin !== start.origin) headers = withoutCredentials(headers);
+    led ||= url.hostname !== start.hostname;
   }
   throw unreachable(start, new Error(`more than ${MAX_REDIRECTS} redirects`));
 }

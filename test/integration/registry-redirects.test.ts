@@ -108,6 +108,27 @@ test("a registry on the loopback network, being the operator's own, may redirect
   expect((await ask(registry.host)).toString()).toBe("{}");
 });
 
+test.each([
+  ["an address of this machine", (inner: Secure) => `https://127.0.0.1:${inner.port}/latest`, "may not send us"],
+  ["plain HTTP", (_inner: Secure, plain: string) => `http://${plain}/latest`, "plain HTTP is not allowed"],
+])("but whom it leads to may not lead on to %s", async (_what, target, words) => {
+  const inner = await serve((_request, response) => void response.end("secret"));
+  const plain = await startFakeRegistry();
+  const storage = await serve(redirecting(() => target(inner, plain.host)));
+  const registry = await startFakeRegistry({
+    intercept: (_request, response) => {
+      response.writeHead(307, { location: `https://0.0.0.0:${storage.port}/blob` }).end();
+      return true;
+    },
+  });
+  cleanups.push(
+    () => registry.stop(),
+    () => plain.stop(),
+  );
+  await expect(ask(registry.host)).rejects.toThrow(words);
+  expect([inner.paths, storage.paths, plain.requests]).toEqual([[], ["/blob"], []]);
+});
+
 test("after HTTPS, nothing is asked in the clear, not even where that is allowed", async () => {
   const plain = await startFakeRegistry();
   cleanups.push(() => plain.stop());

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createRegistryClient, type RegistryOptions } from "../../runtime/registry/client.ts";
 import { type Authority, type Issued, makeAuthority } from "../helpers/certificates.ts";
+import { startFakeRegistry } from "../helpers/fake-registry.ts";
 import { buildImage, buildLayer, pushImage } from "../helpers/image-builder.ts";
 import { NEVER } from "../helpers/image-store.ts";
 import { type RegistryRecipe, startRegistry } from "../helpers/registry.ts";
@@ -116,6 +117,28 @@ test("a registry that wants to see our certificate gives its image to who shows 
   await expect(ask(host)).rejects.toMatchObject({ reason: "registry_unavailable" });
   await trust(host, { "client.cert": ours.certificate, "client.key": ours.key });
   expect(await ask(host)).toEqual(IMAGE.manifest.bytes);
+});
+
+test.each([
+  ["redirected to", (realm: string) => ({ location: realm })],
+  ["named as a token service", (realm: string) => ({ "www-authenticate": `Bearer realm="${realm}"` })],
+])("our certificate is not shown where another registry has %s: what is there is not his", async (_what, headers) => {
+  const ours = await authority.issue("shown", "DNS:client.example");
+  const host = await serve(served, { clientCa: authority.certificate });
+  await trust(host, { "ca.crt": authority.certificate, "client.cert": ours.certificate, "client.key": ours.key });
+  const place = `https://${host}/v2/demo/a/manifests/1`;
+  const other = await startFakeRegistry({
+    intercept: (_request, response) => {
+      const answer = headers(place);
+      response.writeHead("location" in answer ? 307 : 401, answer).end();
+      return true;
+    },
+  });
+  cleanups.push(() => other.stop());
+  const asked = await clientOf({ certsDir })
+    .manifest({ host: other.host, path: "demo/b" }, "1", NEVER)
+    .catch((error: unknown) => error);
+  expect(asked).toMatchObject({ reason: "registry_unavailable", details: { host } });
 });
 
 test.each([
