@@ -96,11 +96,12 @@ test("what a helper said is forgotten when the registry refuses it", async () =>
 
 test.each([
   ["is not there", undefined, "no such program"],
-  ["fails", "echo 'no keychain' >&2; exit 3", "it exited with 3: no keychain"],
+  ["fails", "echo 'no keychain for s3cret' >&2; exit 3", "it exited with 3"],
   ["answers nonsense", "echo s3cret", "no user name and secret in JSON"],
   ["answers without a secret", `echo '{"Username": "s3cret", "Secret": ""}'`, "no user name and secret in JSON"],
   ["prints without end", "exec yes s3cret", "it printed more than 65536 bytes"],
   ["hangs", "sleep 1000", "it has not answered within 300 ms"],
+  ["leaves a daemon with its pipes", "setsid sleep 5 & echo s3cret", "it has not answered within 300 ms"],
 ])("a helper that %s is named, and what it printed is not told", async (_what, script, words) => {
   if (script !== undefined) await helper("bad", script);
   const error = await helpers(300)
@@ -109,6 +110,13 @@ test.each([
   expect(error).toMatchObject({ reason: "host_unavailable", message: expect.stringContaining(words) });
   expect(error).toMatchObject({ message: expect.stringContaining("docker-credential-bad") });
   expect(String(error)).not.toContain("s3cret");
+});
+
+test("why a helper failed, in its own words, is for the operator's log", async () => {
+  await helper("bad", "echo 'no keychain' >&2; exit 3");
+  await expect(helpers(10_000).get("bad", "a.example", NEVER)).rejects.toMatchObject({
+    cause: expect.objectContaining({ message: "no keychain" }),
+  });
 });
 
 test("a helper ends with the request that waits for it", async () => {
