@@ -62,6 +62,17 @@ test.each([
 });
 
 test.each([
+  ["a layer", (type: string) => ({ ...MANIFEST, layers: [descriptor(type)] })],
+  ["a document", (type: string) => ({ ...MANIFEST, mediaType: type })],
+  ["an artifact", (type: string) => ({ ...MANIFEST, config: CONFIG, artifactType: type, layers: [descriptor(type)] })],
+  ["a config", (type: string) => ({ ...MANIFEST, config: descriptor(type) })],
+])("the type of %s that is refused is quoted in part, and without what a terminal would obey", (_what, documentOf) => {
+  const refused = () => parse(documentOf(`x\x1b[2J\n\u009b${"y".repeat(100_000)}`));
+  expect(refused).toThrow(/^[\x20-\x7e…]{1,300}$/);
+  expect(refused).toThrow('"x [2J yyy');
+});
+
+test.each([
   ["not JSON", "{", "image_corrupt", "not JSON"],
   ["an array", [], "image_corrupt", "not a JSON object"],
   ["null", null, "image_corrupt", "not a JSON object"],
