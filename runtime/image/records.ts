@@ -81,9 +81,12 @@ export class Records {
     return this.#uses.has(piece);
   }
 
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds, never to come: where the clock was ahead and is right again, the use counts as of now, once. */
   lastUsedMs(reference: string): number {
-    return this.#entries.get(reference)?.usedMs ?? 0;
+    const entry = this.#entries.get(reference);
+    if (!entry) return 0;
+    entry.usedMs = Math.min(entry.usedMs, Date.now());
+    return entry.usedMs;
   }
 
   /** Costs nothing but, once a minute, a write that nobody waits for. */
@@ -91,7 +94,7 @@ export class Records {
     const entry = this.#entries.get(reference);
     if (!entry) return;
     entry.usedMs = Date.now();
-    if (entry.usedMs - entry.writtenMs < TOUCH_MS) return;
+    if (Math.abs(entry.usedMs - entry.writtenMs) < TOUCH_MS) return;
     entry.writtenMs = entry.usedMs;
     utimes(this.#pathOf(reference), entry.usedMs / 1000, entry.usedMs / 1000).catch(() => {}); // A use forgotten makes the image look older.
   }

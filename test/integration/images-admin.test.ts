@@ -109,6 +109,22 @@ test.each([
   },
 );
 
+test("a tag that moves on while its image is unpinned by another name stays where it moved to", async () => {
+  const { reference: alias } = registry.add("demo/alias:1", A);
+  const admin = await pulled(a, alias, b);
+  await admin.pin(a, true);
+  await admin.pin(alias, true);
+  const { records } = host.store.stores;
+  const unpinning = admin.pin(a, false);
+  const isDone = () => [a, alias].map((name) => records.get(name)?.pinned).indexOf(false);
+  while (isDone() < 0) await new Promise(setImmediate);
+  const moved = [alias, a][isDone()] ?? ""; // The other one's turn is still to come.
+  const there = records.get(b);
+  if (there) await records.set({ ...there, reference: moved });
+  await unpinning;
+  expect(records.get(moved)).toEqual({ ...there, reference: moved });
+});
+
 test("what is not here is said to be not here, by each question", async () => {
   const { admin } = host.store;
   const asked = [

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { contentPiece, layerPiece } from "../../../../runtime/image/pieces.ts";
 import { type ImageRecord, Records } from "../../../../runtime/image/records.ts";
 
@@ -99,6 +99,27 @@ test("when an image was used is known to the next life, to the minute, and survi
   const before = Date.now();
   (await life()).touch(RECORD.reference);
   await expect.poll(async () => (await stat(await onlyFile())).mtimeMs).toBeGreaterThanOrEqual(before - 1);
+});
+
+test("a clock that was ahead makes no image look used for ever", async () => {
+  await (await life()).set(RECORD);
+  const inAYear = Date.now() / 1_000 + 31_536_000;
+  await utimes(await onlyFile(), inAYear, inAYear);
+  const records = await life();
+  expect(records.lastUsedMs(RECORD.reference)).toBeLessThanOrEqual(Date.now());
+  records.touch(RECORD.reference);
+  await expect.poll(async () => (await stat(await onlyFile())).mtimeMs).toBeLessThanOrEqual(Date.now());
+  vi.useFakeTimers({ toFake: ["Date"] });
+  try {
+    vi.setSystemTime(inAYear * 1_000);
+    records.touch(RECORD.reference);
+    vi.setSystemTime((inAYear - 1_000) * 1_000);
+    expect(records.lastUsedMs(RECORD.reference)).toBe(Date.now());
+    vi.setSystemTime(inAYear * 1_000);
+    expect(records.lastUsedMs(RECORD.reference)).toBe((inAYear - 1_000) * 1_000);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("uses within a minute are written once", async () => {
