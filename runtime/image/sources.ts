@@ -14,22 +14,11 @@ export interface Source extends Omit<RegistryClient, "blob" | "distrust"> {
   distrust(blob: Bytes): boolean;
 }
 
-/** The other hosts of the cluster are asked first for whatever has a digest. Small things that they fail of, or send wrong, are asked of the registry. */
+/** The other hosts of the cluster are asked first for whatever has a digest. Small things that they send wrong are asked of the registry. */
 export function withPeers(registry: Source, peers: Peers): Source {
   const small = async (digest: Digest, maxBytes: number, signal: AbortSignal, ask: () => Promise<Buffer>) => {
-    let asked: Promise<Buffer> | undefined;
-    const fromRegistry = async () => {
-      asked = ask();
-      return once(await asked);
-    };
-    try {
-      const bytes = await wholeOf(await peers.open(digest, signal, fromRegistry), maxBytes);
-      if (bytes && digestOf(bytes) === digest) return bytes;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (asked) throw error;
-    }
-    return asked ?? ask();
+    const bytes = await wholeOf(await peers.open(digest, signal, async () => once(await ask())), maxBytes);
+    return bytes && digestOf(bytes) === digest ? bytes : ask();
   };
   return {
     ...registry,

@@ -1,7 +1,6 @@
 // A host with others beside it: what has a digest is had from them, and verified like anything else.
 
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { MayflyError } from "../../core/errors.ts";
 import type { Bytes, Peers } from "../../runtime/image/peers.ts";
 import { type FakeRegistry, startFakeRegistry } from "../helpers/fake-registry.ts";
 import { buildImage, buildLayer } from "../helpers/image-builder.ts";
@@ -14,8 +13,6 @@ const DIGESTS = [IMAGE.manifest, ...IMAGE.blobs].map(({ digest }) => digest);
 class FakePeers implements Peers {
   readonly has = new Map<string, Buffer>();
   readonly told: string[] = [];
-  /** It sends a part of what it has, and then no more. */
-  breaks = false;
 
   async open(
     digest: string,
@@ -23,7 +20,6 @@ class FakePeers implements Peers {
     fromRegistry: (signal: AbortSignal) => Promise<Bytes>,
   ): Promise<Bytes> {
     const bytes = this.has.get(digest);
-    if (bytes && this.breaks) return broken(bytes);
     return bytes ? only(bytes) : fromRegistry(signal);
   }
 
@@ -38,11 +34,6 @@ class FakePeers implements Peers {
 
 async function* only(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
-}
-
-async function* broken(bytes: Buffer): AsyncGenerator<Buffer> {
-  yield bytes.subarray(0, 1);
-  throw new MayflyError("registry_unavailable", "the peer does not give the blob");
 }
 
 let registry: FakeRegistry;
@@ -91,20 +82,6 @@ test("a peer that lies, about a document or a layer, is found out, and the regis
   for (const digest of DIGESTS) peers.has.set(digest, Buffer.from("a lie"));
   expect((await host.store.ensure(byDigest, NEVER)).layers).toHaveLength(1);
   expect((await host.store.admin.verify({ repair: false }, NEVER)).faults).toEqual([]);
-});
-
-test("a peer that breaks off in the middle of a document costs nobody the image", async () => {
-  const { byDigest } = registry.add("demo/a:1", IMAGE);
-  peers.breaks = true;
-  for (const { digest, bytes } of [IMAGE.manifest, IMAGE.blobs[0] ?? IMAGE.manifest]) peers.has.set(digest, bytes);
-  expect((await host.store.ensure(byDigest, NEVER)).layers).toHaveLength(1);
-});
-
-test("what the registry itself fails of is asked for once", async () => {
-  const { byDigest } = registry.add("demo/a:1", IMAGE);
-  registry.forget(IMAGE.manifest.digest);
-  await expect(host.store.ensure(byDigest, NEVER)).rejects.toMatchObject({ reason: "image_not_found" });
-  expect(registry.requests).toHaveLength(1);
 });
 
 test("a run that is never to pull asks no peer either", async () => {
