@@ -46,11 +46,11 @@ export class Collector {
 
   /**
    * Makes room for so many bytes, and keeps it for them. One claim after the other, so that each sees those that were granted
-   * before it. Errors: as `fit`. What announces more than could ever fit has no part in what others are told.
+   * before it. Errors: as `makeRoom`. What announces more than could ever fit has no part in what others are told.
    */
   claim(bytes: number): Promise<Claim> {
     return this.#inTurn(async () => {
-      await this.#fit(bytes);
+      await this.#makeRoom(bytes);
       let rest = bytes;
       this.#claimed += rest;
       const landed = (amount: number) => {
@@ -66,11 +66,11 @@ export class Collector {
    * Collects if images take more than their budget, what is claimed included. `host_unavailable`, with the budget, if all that may
    * go is not enough: then nothing goes, or a single image that is too large could drive out all others.
    */
-  fit(): Promise<void> {
-    return this.#inTurn(() => this.#fit(0));
+  makeRoom(): Promise<void> {
+    return this.#inTurn(() => this.#makeRoom(0));
   }
 
-  /** As `fit`, but collects as much as it can in any case: the budget may have become smaller than what is here. */
+  /** As `makeRoom`, but collects as much as it can in any case: the budget may have become smaller than what is here. */
   trim(): Promise<void> {
     return this.#inTurn(async () => {
       const need = await this.#look(0);
@@ -101,7 +101,7 @@ export class Collector {
     return total + claimed <= budget ? undefined : { sizes, total, budget, claimed };
   }
 
-  async #fit(bytes: number): Promise<void> {
+  async #makeRoom(bytes: number): Promise<void> {
     const need = await this.#look(bytes);
     if (!need) return;
     if (this.#staying(need.sizes) + need.claimed > need.budget) throw this.#full(need);

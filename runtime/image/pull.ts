@@ -103,21 +103,27 @@ export class Puller {
     if (missing.length === 0) return found.filter((directory) => directory !== undefined);
     const claim = await collector.claim(missing.reduce((sum, { size }) => sum + size, 0));
     try {
-      const directories = await mapBounded(
+      return await mapBounded(
         layers,
-        (layer, signal) => this.#layer(layer, repository, claim, { ...pulling, signal }),
+        async (layer, signal) => {
+          const directory = await this.#layer(layer, repository, { ...pulling, signal });
+          if (missing.includes(layer)) await this.#landed(layer, claim);
+          return directory;
+        },
         { limit: PARALLEL_LAYERS, signal: pulling.signal },
       );
-      // Only now is it known what the layers take. All of them are on disk: nothing is left to be claimed for them.
-      claim.end();
-      await collector.fit();
-      return directories;
     } finally {
       claim.end();
     }
   }
 
-  async #layer(layer: Layer, repository: Repository, claim: Claim, pulling: Pulling): Promise<string> {
+  /** Only now is it known what it takes on disk: more than it had announced, perhaps, and too much. */
+  async #landed({ size }: Layer, claim: Claim): Promise<void> {
+    claim.landed(size);
+    await this.#options.collector.makeRoom();
+  }
+
+  async #layer(layer: Layer, repository: Repository, pulling: Pulling): Promise<string> {
     const { stores, peers } = this.#options;
     const { source, registry, tell } = pulling;
     if (await stores.layers.find(layer.diffId)) return this.#from(source, layer, repository, pulling);
@@ -132,7 +138,6 @@ export class Puller {
         throw isMayflyError(again) && again.reason === "image_not_present" ? error : again;
       });
     });
-    claim.landed(layer.size);
     tell({ digest: layer.digest, state: "done", bytes: layer.size, size: layer.size });
     if (peers && (await stores.content.stat(layer.digest))) void peers.gained([layer.digest]);
     return directory;

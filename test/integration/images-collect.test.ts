@@ -128,6 +128,17 @@ test("an image that is larger than all others only once it is unpacked drives ou
   expect(host.layerNames()).toHaveLength(2);
 });
 
+test("a pull ends with the layer that is too much, and not with the last one", async () => {
+  const store = host.restart({ diskBudget: 8 * MIB });
+  const layers = Array.from("abcdefghijkl", (letter) =>
+    buildLayer([{ path: letter, content: Buffer.alloc(4 * MIB, letter) }]),
+  );
+  const { reference } = registry.add("demo/many:1", buildImage({ layers }));
+  await expect(store.ensure(reference, NEVER)).rejects.toMatchObject({ reason: "host_unavailable" });
+  expect(registry.count(/blobs/)).toBeLessThan(layers.length);
+  expect((await store.admin.usage()).total).toBeLessThanOrEqual(8 * MIB);
+});
+
 /** Whose manifest says so of its first layer. */
 function sized(image: BuiltImage, size: number): BuiltImage {
   const document = JSON.parse(image.manifest.bytes.toString());
