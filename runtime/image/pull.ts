@@ -5,7 +5,7 @@ import { Stopwatch } from "../../core/clock.ts";
 import { isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { visibleLayers } from "../layer/opaque-root.ts";
-import type { Claim, Collector } from "./collect.ts";
+import type { Collector } from "./collect.ts";
 import type { Image } from "./image.ts";
 import type { Stores } from "./inventory.ts";
 import { mapBounded } from "./parallel.ts";
@@ -102,12 +102,18 @@ export class Puller {
     }
     if (missing.length === 0) return found.filter((directory) => directory !== undefined);
     const claim = await collector.claim(missing.reduce((sum, { size }) => sum + size, 0));
+    let coming = missing.length;
+    const land = async ({ size }: Layer) => {
+      claim.landed(size);
+      // Only now is it known what they take on disk: more than they announced, perhaps, and too much. To look costs a little.
+      if (--coming % PARALLEL_LAYERS === 0) await collector.makeRoom();
+    };
     try {
       return await mapBounded(
         layers,
         async (layer, signal) => {
           const directory = await this.#layer(layer, repository, { ...pulling, signal });
-          if (missing.includes(layer)) await this.#landed(layer, claim);
+          if (missing.includes(layer)) await land(layer);
           return directory;
         },
         { limit: PARALLEL_LAYERS, signal: pulling.signal },
@@ -115,12 +121,6 @@ export class Puller {
     } finally {
       claim.end();
     }
-  }
-
-  /** Only now is it known what it takes on disk: more than it had announced, perhaps, and too much. */
-  async #landed({ size }: Layer, claim: Claim): Promise<void> {
-    claim.landed(size);
-    await this.#options.collector.makeRoom();
   }
 
   async #layer(layer: Layer, repository: Repository, pulling: Pulling): Promise<string> {
