@@ -8,6 +8,7 @@ import { MayflyError } from "../../core/errors.ts";
 import { type Digest, isDigest } from "../content/digest.ts";
 import type { Compression } from "../layer/descriptor.ts";
 import { quoted } from "./foreign-text.ts";
+import { hasTooManyParts, MAX_JSON_PARTS } from "./json-parts.ts";
 import type { Platform } from "./platform.ts";
 
 export interface Descriptor {
@@ -107,12 +108,17 @@ export function parseManifest(bytes: Uint8Array): Manifest {
 /** A JSON object of a foreign document, or `image_corrupt`. */
 export function parseJsonObject(bytes: Uint8Array, what: string): Record<string, unknown> {
   const document = parseJson(bytes, what);
-  if (typeof document === "object" && document !== null && !Array.isArray(document)) return { ...document };
+  if (isObject(document)) return document;
   throw corrupt(`${what}: not a JSON object`);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Any JSON of a foreign document, or `image_corrupt`. */
 export function parseJson(bytes: Uint8Array, what: string): unknown {
+  if (hasTooManyParts(bytes)) throw corrupt(`${what}: more than ${MAX_JSON_PARTS} values`);
   try {
     return JSON.parse(Buffer.from(bytes).toString("utf8"));
   } catch (cause) {
