@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { createOriginPolicy } from "../../../../runtime/registry/origin.ts";
 
-const policy = createOriginPolicy(["registry.internal:5000", "plain.example"]);
+const policy = createOriginPolicy(["registry.internal:5000", "plain.example", "Eighty.example:80"]);
 
 test.each([
   ["127.0.0.1:5000", "http:"],
@@ -11,6 +11,8 @@ test.each([
   ["registry.internal:5000", "http:"],
   ["plain.example:8080", "http:"],
   ["registry.internal", "https:"],
+  ["eighty.example:80", "http:"],
+  ["eighty.example", "https:"],
   ["127.0.0.1.example.com", "https:"],
   ["localhost.example.com", "https:"],
   ["10.0.0.1:5000", "https:"],
@@ -43,6 +45,9 @@ test.each([
   ["https://169.254.169.254/x", "http://localhost", true],
   ["https://169.254.169.254/x", "https://plain.example", true],
   ["http://localhost/x", "http://127.0.0.1", true],
+  ["http://eighty.example/x", "http://eighty.example:80", true],
+  ["https://169.254.169.254/x", "http://eighty.example:80", true],
+  ["https://169.254.169.254/x", "https://eighty.example", false],
   ["http://localhost/x", "https://ghcr.io", false],
   ["http://plain.example/x", "https://ghcr.io", false],
   ["http://storage.example/x", "http://localhost", false],
