@@ -4,8 +4,8 @@ import { Agent, type Dispatcher } from "undici";
 import { readCertificates } from "./certificates.ts";
 import { outerLookup } from "./inner-address.ts";
 
-/** To one server at the same time, as `transport.ts` bounds them: the layers of a handful of images. */
-export const MAX_CONNECTIONS_PER_ORIGIN = 16;
+/** To one server at the same time, as `transport.ts` bounds them: the layers of a handful of images, and what is asked before them. */
+export const MAX_CONNECTIONS_PER_ORIGIN = 24;
 
 /** An idle connection is kept for the next layer, and closed before servers' own limits (from 5 s) make that a race. */
 const KEEP_ALIVE_MS = 4_000;

@@ -118,7 +118,7 @@ export function createRegistryClient(options: RegistryOptions = {}): RegistryCli
         candidates: sources.of(repository, blob.digest),
         sources,
         ask: ({ repository: place, isLast }, headers) =>
-          endpoint.get(place, `blobs/${blob.digest}`, { headers, hasty: !isLast, signal }),
+          endpoint.get(place, `blobs/${blob.digest}`, { headers, hasty: !isLast, isDownload: true, signal }),
         resumeDelayMs: limits.retryDelaysMs[0] ?? 0,
         log,
         signal,

@@ -19,6 +19,7 @@ export interface Question {
   /** Besides those of every request. */
   readonly headers?: Headings;
   readonly hasty?: boolean;
+  readonly isDownload?: boolean;
   readonly signal: AbortSignal;
 }
 

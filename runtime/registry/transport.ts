@@ -40,6 +40,9 @@ export const TRANSPORT_LIMITS: TransportLimits = {
 /** Registries redirect once, to their storage; some add a hop for a region. */
 const MAX_REDIRECTS = 5;
 
+/** Of the connections to one server, those that are never a download's: a manifest must not wait behind layers that take minutes. */
+const CONNECTIONS_FOR_SMALL = 8;
+
 const REDIRECTS = [301, 302, 303, 307, 308];
 
 /** Names in lower case. */
@@ -52,6 +55,8 @@ export interface Request {
   readonly body?: string;
   /** Whose answer led to the URL; without one the caller chose it. What a registry may lead to is bounded (origin.ts). */
   readonly from?: URL;
+  /** Its body is read as it comes, and may take long. */
+  readonly isDownload?: boolean;
   /** One attempt and no waiting: there is another server that has the same. */
   readonly hasty?: boolean;
   readonly signal: AbortSignal;
@@ -148,13 +153,14 @@ function withoutCredentials(headers: Headings): Headings {
 /** What all requests share: the connections, whose turn it is, and which hosts want to be left alone. */
 function createAsker({ limits, certsDir, log }: TransportOptions): Ask {
   const agents = createAgents(certsDir);
-  const turns = new Turns(MAX_CONNECTIONS_PER_ORIGIN);
+  const small = new Turns(CONNECTIONS_FOR_SMALL);
+  const downloads = new Turns(MAX_CONNECTIONS_PER_ORIGIN - CONNECTIONS_FOR_SMALL);
   const gate = new Gate();
   const quotas = new QuotaWatch(log);
 
   return async (url, request, hop) => {
     const { signal } = request;
-    const giveBack = await turns.take(url.origin, signal);
+    const giveBack = await (request.isDownload ? downloads : small).take(url.origin, signal);
     const watchdog = new Watchdog(signal);
     const close = () => {
       watchdog.stop();

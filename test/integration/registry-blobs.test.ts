@@ -14,6 +14,7 @@ import { NEVER } from "../helpers/image-store.ts";
 
 const BYTES = randomBytes(300_000);
 const BLOB = { digest: digestOf(BYTES), size: BYTES.length };
+const MANIFEST_BYTES = buildImage({ layers: [] }).manifest.bytes.length;
 const LIMITS: Partial<TransportLimits> = { requestMs: 2_000, idleMs: 300, retryDelaysMs: [1, 1] };
 
 let registry: FakeRegistry;
@@ -55,6 +56,15 @@ const ranges = () => registry.requests.map(({ headers }) => headers.range);
 test("a blob is a stream of Node's, and the reader has all of it", async () => {
   expect(await read(await open())).toEqual(BYTES);
   expect(ranges()).toEqual([undefined]);
+});
+
+test("a blob is taken as its bytes are, though the server calls its compression a coding of the answer", async () => {
+  intercept = (_request, response) => {
+    response.setHeader("content-encoding", "gzip");
+    return false;
+  };
+  expect(await read(await open())).toEqual(BYTES);
+  expect(registry.requests[0]?.headers["accept-encoding"]).toBe("identity");
 });
 
 test("a blob whose connection breaks three times is one stream, and only what is missing is asked for", async () => {
@@ -210,13 +220,14 @@ test("an aborted download rejects with the signal's reason, in the middle", asyn
   await expect(read(stream)).rejects.toThrow("enough");
 });
 
-test("at most sixteen connections go to a registry, and the seventeenth download waits without its time running", async () => {
+test("at most sixteen downloads go on from a registry, the next one waits without its time running, and no manifest waits for them", async () => {
   client = createRegistryClient({ limits: { ...LIMITS, requestMs: 1_000, idleMs: 60_000 } });
   const held: Readable[] = [];
   for (let index = 0; index < 16; index++) held.push(await open());
   const waiting = open();
   await new Promise((resolve) => setTimeout(resolve, 1_500)); // Longer than a request may take.
   expect(registry.requests).toHaveLength(16);
+  expect(await client.manifest({ host: registry.host, path: "demo/a" }, "1", NEVER)).toHaveLength(MANIFEST_BYTES);
   held.pop()?.destroy();
   expect(await read(await waiting)).toEqual(BYTES);
   for (const stream of held) stream.destroy();
