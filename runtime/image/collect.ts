@@ -27,8 +27,10 @@ export interface CollectorOptions {
   readonly log: Log;
 }
 
-/** Room that was made for the bytes of a pull, which are not yet on disk. */
+/** Room for bytes of a pull or a load that are not yet on disk. */
 export interface Claim {
+  /** So much more, for who learns only by and by what is coming; `makeRoom` is then his to call. */
+  grow(bytes: number): void;
   /** So much of it is on disk now, and counted there. */
   landed(bytes: number): void;
   end(): void;
@@ -51,14 +53,18 @@ export class Collector {
   claim(bytes: number): Promise<Claim> {
     return this.#inTurn(async () => {
       await this.#makeRoom(bytes);
-      let rest = bytes;
-      this.#claimed += rest;
+      let rest = 0;
+      const grow = (amount: number) => {
+        rest += amount;
+        this.#claimed += amount;
+      };
+      grow(bytes);
       const landed = (amount: number) => {
         const counted = Math.min(rest, amount);
         rest -= counted;
         this.#claimed -= counted;
       };
-      return { landed, end: () => landed(rest) };
+      return { grow, landed, end: () => landed(rest) };
     });
   }
 
@@ -152,7 +158,7 @@ export class Collector {
     const [held, pinned] = [stores.leases.images().length, kept.filter(({ isPinned }) => isPinned).length];
     return new MayflyError(
       "host_unavailable",
-      `images may take ${formatSize(budget)} (MAYFLY_IMAGES_DISK); they take ${formatSize(total)}, and what is being pulled needs ${formatSize(claimed)}. ` +
+      `images may take ${formatSize(budget)} (MAYFLY_IMAGES_DISK); they take ${formatSize(total)}, and what is being pulled or loaded needs ${formatSize(claimed)}. ` +
         `${held} are held by runs and pulls, ${pinned} are pinned`,
       { details: { budget, total, claimed, held, pinned }, cause: new Error(`what stays: ${names.join(", ")}`) },
     );
