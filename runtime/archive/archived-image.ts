@@ -6,7 +6,7 @@ import type { Digest } from "../content/digest.ts";
 import { hexOf } from "../content/digest.ts";
 import { MAX_CONFIG_BYTES, parseConfig } from "../image/config.ts";
 import { corrupt, type Descriptor, type Manifest, parseManifest } from "../image/manifest.ts";
-import { choosePlatform, formatPlatform, type Platform } from "../image/platform.ts";
+import { choosePlatform, formatPlatform, formatPlatforms, type Platform } from "../image/platform.ts";
 import { readWhole, type Spool, type Spooled } from "./spool.ts";
 
 /** What a digest stands for: a file of the archive, or a document that was made of it. */
@@ -85,7 +85,7 @@ async function contentOf(
 }
 
 function noVariant(present: readonly { readonly platform: Platform }[], host: Platform): MayflyError {
-  const offered = present.map(({ platform }) => formatPlatform(platform)).join(", ") || "nothing";
+  const offered = formatPlatforms(present.map(({ platform }) => platform));
   return new MayflyError(
     "image_unsupported",
     `the archive has no variant for ${formatPlatform(host)}; it has ${offered}`,

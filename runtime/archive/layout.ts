@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { isDigest } from "../content/digest.ts";
+import { quoted } from "../image/foreign-text.ts";
 import { corrupt, INDEX_TYPES, MANIFEST_TYPES, parseJsonObject, readDocument, unsupported } from "../image/manifest.ts";
 import { choosePlatform, type Platform } from "../image/platform.ts";
 import { MAX_IMAGES } from "./archive.ts";
@@ -71,5 +72,5 @@ function oneOf(entries: readonly Entry[], host: Platform): Entry {
 
 function checkType({ mediaType }: Entry): void {
   if (INDEX_TYPES.includes(mediaType) || MANIFEST_TYPES.includes(mediaType)) return;
-  throw unsupported(`documents of type ${JSON.stringify(mediaType)}`);
+  throw unsupported(`documents of type ${quoted(mediaType)}`);
 }

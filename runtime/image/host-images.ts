@@ -83,11 +83,14 @@ export function createHostImages(options: HostImagesOptions): StoredImages {
       return removeAll([{ ...image, records: [first, ...others] }], { orphans: false });
     },
     async pin(reference, pinned) {
-      const { records: names } = await find(reference);
+      const { records: names, manifestDigest } = await find(reference);
       const name = formatReference(parseReference(reference));
       const chosen = pinned ? (names.find((record) => record.reference === name) ?? names[0]) : undefined;
-      for (const record of chosen ? [chosen] : names)
-        if (record.pinned !== pinned) await records.set({ ...record, pinned });
+      for (const { reference: known } of chosen ? [chosen] : names) {
+        const record = records.get(known); // A tag may have moved on, or gone, since the one before was written.
+        if (record?.manifestDigest === manifestDigest && record.pinned !== pinned)
+          await records.set({ ...record, pinned });
+      }
     },
     async prune({ unusedForMs }) {
       const isOld = ({ lastUsedMs }: NamedImage) => Date.now() - lastUsedMs >= unusedForMs;

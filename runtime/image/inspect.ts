@@ -13,24 +13,27 @@ import type { ImageRecord } from "./records.ts";
 /** More than any real image has. */
 const MAX_STEPS = 10_000;
 
-/** What of a config is for people; what a run honours is read in config.ts. */
+/** RFC 3339 with nanoseconds and a zone has 35 characters. */
+const MAX_MOMENT_LENGTH = 64;
+
+const STEP = z.object({
+  created: z.string().nullish(),
+  created_by: z.string().nullish(),
+  comment: z.string().nullish(),
+  empty_layer: z.boolean().nullish(),
+});
+
+/**
+ * What of a config is for people; what a run honours is read in config.ts. No run fails of it, so neither may the list of all images:
+ * what is nonsense counts as absent.
+ */
 const CONFIG = z.object({
   os: z.string().nullish(),
   architecture: z.string().nullish(),
   variant: z.string().nullish(),
-  created: z.string().nullish(),
-  config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }).nullish(),
-  history: z
-    .array(
-      z.object({
-        created: z.string().nullish(),
-        created_by: z.string().nullish(),
-        comment: z.string().nullish(),
-        empty_layer: z.boolean().nullish(),
-      }),
-    )
-    .max(MAX_STEPS)
-    .nullish(),
+  created: z.string().max(MAX_MOMENT_LENGTH).nullish().catch(null),
+  config: z.object({ Labels: z.record(z.string(), z.string()).nullish().catch(null) }).nullish(),
+  history: z.array(STEP).max(MAX_STEPS).nullish().catch(null),
 });
 type Config = z.infer<typeof CONFIG>;
 

@@ -5,40 +5,39 @@
 
 import type { Piece } from "./pieces.ts";
 
-interface Held {
-  readonly pieces: readonly Piece[];
-  holders: number;
-}
-
 export class Leases {
-  readonly #held = new Map<string, Held>();
+  /** How many hold each, by the image's manifest and by the piece. */
+  readonly #images = new Map<string, number>();
+  readonly #pieces = new Map<Piece, number>();
   readonly #removals = new Map<Piece, Promise<unknown>>();
 
-  /** `manifestDigest` names the image, whose pieces are the same each time. Answers how to let go, which is idempotent. */
+  /**
+   * `manifestDigest` names the image; its pieces may differ, because several indexes can lead to one manifest. Answers how to let go,
+   * which is idempotent.
+   */
   hold(manifestDigest: string, pieces: readonly Piece[]): () => void {
-    const held = this.#held.get(manifestDigest) ?? { pieces, holders: 0 };
-    this.#held.set(manifestDigest, held);
-    held.holders++;
+    add(this.#images, manifestDigest, 1);
+    for (const piece of pieces) add(this.#pieces, piece, 1);
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
-      if (--held.holders === 0) this.#held.delete(manifestDigest);
+      add(this.#images, manifestDigest, -1);
+      for (const piece of pieces) add(this.#pieces, piece, -1);
     };
   }
 
   holders(manifestDigest: string): number {
-    return this.#held.get(manifestDigest)?.holders ?? 0;
+    return this.#images.get(manifestDigest) ?? 0;
   }
 
   /** Digests of the manifests that are held. */
   images(): string[] {
-    return [...this.#held.keys()];
+    return [...this.#images.keys()];
   }
 
   holds(piece: Piece): boolean {
-    for (const { pieces } of this.#held.values()) if (pieces.includes(piece)) return true;
-    return false;
+    return this.#pieces.has(piece);
   }
 
   /** Does the work unless the piece is held or already going, then undefined. From the call on, `settled` waits for it. */
@@ -58,4 +57,11 @@ export class Leases {
   async settled(pieces: readonly Piece[]): Promise<void> {
     await Promise.allSettled(pieces.map((piece) => this.#removals.get(piece)));
   }
+}
+
+/** What nobody counts on is not kept. */
+function add<K>(counts: Map<K, number>, key: K, change: number): void {
+  const count = (counts.get(key) ?? 0) + change;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
 }

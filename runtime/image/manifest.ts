@@ -7,6 +7,8 @@ import { z } from "zod";
 import { MayflyError } from "../../core/errors.ts";
 import { type Digest, isDigest } from "../content/digest.ts";
 import type { Compression } from "../layer/descriptor.ts";
+import { quoted } from "./foreign-text.ts";
+import { hasTooManyParts, MAX_JSON_PARTS } from "./json-parts.ts";
 import type { Platform } from "./platform.ts";
 
 export interface Descriptor {
@@ -106,12 +108,17 @@ export function parseManifest(bytes: Uint8Array): Manifest {
 /** A JSON object of a foreign document, or `image_corrupt`. */
 export function parseJsonObject(bytes: Uint8Array, what: string): Record<string, unknown> {
   const document = parseJson(bytes, what);
-  if (typeof document === "object" && document !== null && !Array.isArray(document)) return { ...document };
+  if (isObject(document)) return document;
   throw corrupt(`${what}: not a JSON object`);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Any JSON of a foreign document, or `image_corrupt`. */
 export function parseJson(bytes: Uint8Array, what: string): unknown {
+  if (hasTooManyParts(bytes)) throw corrupt(`${what}: more than ${MAX_JSON_PARTS} values`);
   try {
     return JSON.parse(Buffer.from(bytes).toString("utf8"));
   } catch (cause) {
@@ -147,7 +154,7 @@ function readManifest(document: unknown): Manifest {
   const { mediaType, artifactType, config, layers } = readDocument(MANIFEST, document, "manifest");
   requireType(mediaType, MANIFEST_TYPES);
   if (!CONFIG_TYPES.includes(config.mediaType))
-    throw unsupported(`artifacts of type ${JSON.stringify(artifactType ?? config.mediaType)}`);
+    throw unsupported(`artifacts of type ${quoted(artifactType ?? config.mediaType)}`);
   if (layers.length > MAX_LAYERS) throw unsupported(`images of more than ${MAX_LAYERS} layers`);
   return { kind: "manifest", config, layers: layers.map(layerOf) };
 }
@@ -160,12 +167,12 @@ function layerOf({ mediaType, digest, size }: z.infer<typeof DESCRIPTOR>): Layer
 
 function unreadableLayer(mediaType: string): MayflyError {
   const why = UNREADABLE_LAYERS.find(([pattern]) => pattern.test(mediaType))?.[1] ?? "";
-  return new MayflyError("image_unsupported", `a layer of type ${JSON.stringify(mediaType)} is not supported${why}`);
+  return new MayflyError("image_unsupported", `a layer of type ${quoted(mediaType)} is not supported${why}`);
 }
 
 function requireType(mediaType: string | undefined, allowed: readonly string[]): void {
   if (mediaType !== undefined && !allowed.includes(mediaType))
-    throw unsupported(`documents of type ${JSON.stringify(mediaType)}`);
+    throw unsupported(`documents of type ${quoted(mediaType)}`);
 }
 
 export function corrupt(message: string): MayflyError {

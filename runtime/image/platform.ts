@@ -1,6 +1,7 @@
 // Which of an index's variants runs on this host.
 
 import { readFile } from "node:fs/promises";
+import { shown } from "./foreign-text.ts";
 
 /** In Go's words, as images write them: linux, amd64, arm64; variant v7, v8. */
 export interface Platform {
@@ -11,6 +12,12 @@ export interface Platform {
 
 /** The instruction set level that an architecture has when nothing is said. */
 const DEFAULT_LEVEL: Readonly<Record<string, number>> = { amd64: 1, arm: 7, arm64: 8 };
+
+/** The longest of Go's architectures has eight characters. */
+const MAX_PART_CHARACTERS = 32;
+
+/** As many as any real image has. */
+const MAX_NAMED = 20;
 
 const GO_ARCHITECTURE: Readonly<Record<string, string>> = {
   x64: "amd64",
@@ -85,8 +92,16 @@ export function runsOn(image: Platform, host: Platform): boolean {
   return image.os === host.os && image.architecture === host.architecture && levelOf(image) <= levelOf(host);
 }
 
+/** What an image says of itself is foreign text. */
 export function formatPlatform({ os, architecture, variant }: Platform): string {
-  return [os, architecture, ...(variant ? [variant] : [])].join("/");
+  return [os, architecture, ...(variant ? [variant] : [])].map((part) => shown(part, MAX_PART_CHARACTERS)).join("/");
+}
+
+/** For a message: the first of them, and how many more there are. */
+export function formatPlatforms(platforms: readonly Platform[]): string {
+  const more = platforms.length - MAX_NAMED;
+  const named = platforms.slice(0, MAX_NAMED).map(formatPlatform);
+  return [...named, ...(more > 0 ? [`${more} more`] : [])].join(", ") || "nothing";
 }
 
 /** `v7` is 7. A variant that is no level suits no host: not a number compares as false. */

@@ -5,7 +5,8 @@
 
 import { MayflyError } from "../../core/errors.ts";
 import { isDigest } from "../content/digest.ts";
-import { formatReference, type Reference } from "./reference.ts";
+import { type Mirrors, mirroredBy } from "../registry/mirrors.ts";
+import { DEFAULT_HOST, formatReference, normalHost, type Reference, type Repository } from "./reference.ts";
 
 export interface ImageRules {
   /** With a list, nothing else is allowed. */
@@ -19,16 +20,25 @@ export interface ImageRules {
 /** Throws `image_not_allowed`, naming the rule. */
 export type ImagePolicy = (reference: Reference) => void;
 
-/** `configuration_invalid` for a pattern that no reference could match. */
-export function createImagePolicy({ allow, deny = [], requireDigest = false }: ImageRules): ImagePolicy {
+/**
+ * `mirrors`: what is denied of a registry is denied of its mirrors too, by whose own names the same images could be asked for.
+ * `configuration_invalid` for a pattern that no reference could match.
+ */
+export function createImagePolicy(
+  { allow, deny = [], requireDigest = false }: ImageRules,
+  mirrors: Mirrors = new Map(),
+): ImagePolicy {
   const denied = deny.map(ruleOf);
   const allowed = allow?.map(ruleOf);
   return (reference) => {
     const name = formatReference(reference);
     // A digest beside a tag decides, so a tag that is allowed says nothing of it; one that is denied stays denied.
-    const refusing = denied.find(({ matches }) => formsOf(reference).some(matches));
+    const aliases = aliasesOf(reference.repository, mirrors).flatMap((repository) =>
+      formsOf({ ...reference, repository }),
+    );
+    const refusing = denied.find(({ matches }) => aliases.some(matches));
     if (refusing) throw notAllowed(name, `deny ${refusing.pattern}`);
-    const forms = [name, repositoryOf(reference)];
+    const forms = [textOf(reference), textOf({ ...reference, tag: undefined, digest: undefined })];
     if (allowed && !allowed.some(({ matches }) => forms.some(matches)))
       throw notAllowed(name, `allow ${allow?.join(",")}`);
     if (requireDigest && !reference.digest) throw notAllowed(name, "require a digest");
@@ -46,12 +56,19 @@ function ruleOf(pattern: string): Rule {
       "configuration_invalid",
       `${JSON.stringify(pattern)} is not ${IMAGE_PATTERN_FORM}: no reference matches it`,
     );
-  const source = pattern.replace(/\*\*|[^*]|\*/g, (part) => {
+  const source = normalPattern(pattern).replace(/\*\*|[^*]|\*/g, (part) => {
     if (part === "**") return ".*";
     return part === "*" ? "[^/]*" : part.replace(/[\\^$.*+?()[\]{}|/-]/, "\\$&");
   });
   const expression = new RegExp(`^${source}$`);
   return { pattern, matches: (text) => expression.test(text) };
+}
+
+/** With the host as references have it, so that a rule is about a registry and not about a spelling. */
+function normalPattern(pattern: string): string {
+  const [host = ""] = pattern.split("/", 1);
+  const normal = host.includes("*") ? host : (normalHost(host) ?? host);
+  return normal.toLowerCase() + pattern.slice(host.length);
 }
 
 export const IMAGE_PATTERN_FORM = "a pattern such as docker.io/library/* or ghcr.io/acme/**:1.*";
@@ -78,6 +95,8 @@ export function isImagePattern(pattern: string): boolean {
   if (more.length > 0 || (digest !== undefined && !isDigest(digest) && !DIGEST_PATTERN.test(digest))) return false;
   if (hasTag && !TAG.test(named.slice(colon + 1))) return false;
   if (!isHostPattern(host) || !components.every((component) => COMPONENT.test(component))) return false;
+  // Docker Hub's own images have `library/` before their names.
+  if (components.length === 1 && !named.includes("**") && normalHost(host) === DEFAULT_HOST) return false;
   return components.length > 0 || host.includes("**");
 }
 
@@ -86,16 +105,24 @@ function isHostPattern(host: string): boolean {
   return HOST.test(host) && (/[.:*[A-Z]/.test(host) || host === "localhost");
 }
 
-/** By which a denied reference could be called as well. */
-function formsOf(reference: Reference): string[] {
-  const repository = repositoryOf(reference);
-  const tagged = reference.tag ? [`${repository}:${reference.tag}`] : [];
-  const byDigest = reference.digest ? [`${repository}@${reference.digest}`] : [];
-  return [formatReference(reference), repository, ...tagged, ...byDigest];
+/** The same repository by other names: with HTTPS' own port or without it, and what it is a mirror of. */
+function aliasesOf(repository: Repository, mirrors: Mirrors): Repository[] {
+  return [repository, ...mirroredBy(repository, mirrors)].flatMap(({ host, path }) => {
+    const bare = host.replace(/:443$/, "");
+    const hosts = bare.includes(":", bare.lastIndexOf("]") + 1) ? [host] : [bare, `${bare}:443`];
+    return hosts.map((one) => ({ host: one, path }));
+  });
 }
 
-function repositoryOf({ repository }: Reference): string {
-  return `${repository.host}/${repository.path}`;
+/** By which a denied reference could be called as well. */
+function formsOf({ repository, tag, digest }: Reference): string[] {
+  const both = [undefined, tag].flatMap((one) => [undefined, digest].map((other) => ({ tag: one, digest: other })));
+  return both.map((named) => textOf({ repository, ...named }));
+}
+
+/** As patterns are matched: in small letters, also a host that is only told by its capitals. */
+function textOf({ repository: { host, path }, tag, digest }: Reference): string {
+  return formatReference({ repository: { host: host.toLowerCase(), path }, tag, digest });
 }
 
 function notAllowed(image: string, rule: string): MayflyError {

@@ -5,7 +5,7 @@ import { Stopwatch } from "../../core/clock.ts";
 import { isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { visibleLayers } from "../layer/opaque-root.ts";
-import type { Claim, Collector } from "./collect.ts";
+import type { Collector } from "./collect.ts";
 import type { Image } from "./image.ts";
 import type { Stores } from "./inventory.ts";
 import { mapBounded } from "./parallel.ts";
@@ -74,7 +74,7 @@ export class Puller {
     } catch (error) {
       release();
       // What has come of it may be what is too much; the pull's own error is the one to tell.
-      await this.#options.collector.makeRoom().catch(() => {});
+      await this.#options.collector.trim().catch(() => {});
       throw error;
     } finally {
       release();
@@ -101,23 +101,29 @@ export class Puller {
       pulling.tell({ digest, size, ...(isMissing ? BEGUN : { state: "present", bytes: size }) });
     }
     if (missing.length === 0) return found.filter((directory) => directory !== undefined);
-    const claim = collector.claim(missing.reduce((sum, { size }) => sum + size, 0));
+    const claim = await collector.claim(missing.reduce((sum, { size }) => sum + size, 0));
+    let coming = missing.length;
+    const land = async ({ size }: Layer) => {
+      claim.landed(size);
+      // Only now is it known what they take on disk: more than they announced, perhaps, and too much. To look costs a little.
+      if (--coming % PARALLEL_LAYERS === 0) await collector.makeRoom();
+    };
     try {
-      await collector.makeRoom();
-      const directories = await mapBounded(
+      return await mapBounded(
         layers,
-        (layer, signal) => this.#layer(layer, repository, claim, { ...pulling, signal }),
+        async (layer, signal) => {
+          const directory = await this.#layer(layer, repository, { ...pulling, signal });
+          if (missing.includes(layer)) await land(layer);
+          return directory;
+        },
         { limit: PARALLEL_LAYERS, signal: pulling.signal },
       );
-      // Only now is it known what the layers take.
-      await collector.makeRoom();
-      return directories;
     } finally {
       claim.end();
     }
   }
 
-  async #layer(layer: Layer, repository: Repository, claim: Claim, pulling: Pulling): Promise<string> {
+  async #layer(layer: Layer, repository: Repository, pulling: Pulling): Promise<string> {
     const { stores, peers } = this.#options;
     const { source, registry, tell } = pulling;
     if (await stores.layers.find(layer.diffId)) return this.#from(source, layer, repository, pulling);
@@ -132,7 +138,6 @@ export class Puller {
         throw isMayflyError(again) && again.reason === "image_not_present" ? error : again;
       });
     });
-    claim.landed(layer.size);
     tell({ digest: layer.digest, state: "done", bytes: layer.size, size: layer.size });
     if (peers && (await stores.content.stat(layer.digest))) void peers.gained([layer.digest]);
     return directory;

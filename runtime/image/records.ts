@@ -43,6 +43,12 @@ export interface ImageRecord {
 /** A use is written down this often at most: what is a minute older or newer makes no difference to what is collected. */
 const TOUCH_MS = 60_000;
 
+/**
+ * Of all images. Whoever may submit a run may make one up for an image that is here, with any tag beside its digest; a look at all of
+ * this many takes some hundredths of a second.
+ */
+const MAX_NAMES = 10_000;
+
 interface Entry {
   readonly record: ImageRecord;
   usedMs: number;
@@ -58,8 +64,11 @@ export class Records {
   /** Files are written one after the other, each as memory is by then: the last word on a name is memory's. */
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(directory: string) {
+  readonly #maxNames: number;
+
+  constructor(directory: string, maxNames = MAX_NAMES) {
     this.#directory = directory;
+    this.#maxNames = maxNames;
   }
 
   /** Reads the directory, once. */
@@ -81,9 +90,12 @@ export class Records {
     return this.#uses.has(piece);
   }
 
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds, never to come: where the clock was ahead and is right again, the use counts as of now, once. */
   lastUsedMs(reference: string): number {
-    return this.#entries.get(reference)?.usedMs ?? 0;
+    const entry = this.#entries.get(reference);
+    if (!entry) return 0;
+    entry.usedMs = Math.min(entry.usedMs, Date.now());
+    return entry.usedMs;
   }
 
   /** Costs nothing but, once a minute, a write that nobody waits for. */
@@ -91,12 +103,15 @@ export class Records {
     const entry = this.#entries.get(reference);
     if (!entry) return;
     entry.usedMs = Date.now();
-    if (entry.usedMs - entry.writtenMs < TOUCH_MS) return;
+    if (Math.abs(entry.usedMs - entry.writtenMs) < TOUCH_MS) return;
     entry.writtenMs = entry.usedMs;
     utimes(this.#pathOf(reference), entry.usedMs / 1000, entry.usedMs / 1000).catch(() => {}); // A use forgotten makes the image look older.
   }
 
-  /** Known at once, durable when it resolves. When it rejects, all is as before. */
+  /**
+   * Known at once, durable when it resolves. When it rejects, all is as before. Where there are too many names, the one used longest ago
+   * goes that is not pinned; what is held of its image stays all the same.
+   */
   async set(record: ImageRecord): Promise<void> {
     const before = this.#entries.get(record.reference);
     const now = Date.now();
@@ -108,6 +123,7 @@ export class Records {
       if (this.#entries.get(record.reference) === entry) this.#replace(record.reference, before);
       throw error;
     }
+    for (const surplus of this.#surplus(record.reference)) await this.drop(surplus);
   }
 
   /** Forgotten at once, durably when it resolves. Idempotent. */
@@ -118,6 +134,14 @@ export class Records {
 
   removeLeftovers(): Promise<void> {
     return removeUnfinishedFiles(this.#directory);
+  }
+
+  #surplus(newest: string): string[] {
+    const count = this.#entries.size - this.#maxNames;
+    if (count <= 0) return [];
+    const droppable = [...this.#entries].filter(([name, { record }]) => name !== newest && !record.pinned);
+    const byUse = droppable.toSorted(([, one], [, other]) => one.usedMs - other.usedMs);
+    return byUse.slice(0, count).map(([name]) => name);
   }
 
   #replace(reference: string, entry: Entry | undefined): void {

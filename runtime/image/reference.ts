@@ -21,6 +21,8 @@ export interface Reference {
 }
 
 export const DEFAULT_HOST = "docker.io";
+/** Under all of these Docker Hub answers with the same images; references have only the first. */
+const HUB_HOSTS = [DEFAULT_HOST, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
 const DEFAULT_NAMESPACE = "library";
 const DEFAULT_TAG = "latest";
 
@@ -76,8 +78,23 @@ function parseName(text: string, name: string): Repository {
   const slash = name.indexOf("/");
   const first = name.slice(0, Math.max(slash, 0));
   if (!looksLikeHost(first)) return repositoryOf(text, DEFAULT_HOST, name);
-  const host = first === "index.docker.io" ? DEFAULT_HOST : first;
+  const host = normalHost(first);
+  if (host === undefined) throw invalid(text, "the registry is not a host name with an optional port");
   return repositoryOf(text, host, name.slice(slash + 1));
+}
+
+/**
+ * The one spelling of a registry's host, so that no rule, login or record is about another: small letters, an address in its usual form,
+ * a port without zeros before it, and one name for Docker Hub. Undefined for what is no host with an optional port.
+ */
+export function normalHost(host: string): string | undefined {
+  const url = HOST.test(host) ? URL.parse(`https://${host}/`) : null;
+  if (!url) return undefined;
+  const port = /:(\d+)$/.exec(host)?.[1];
+  if (HUB_HOSTS.includes(url.host)) return DEFAULT_HOST;
+  // Without dot and port it is a host only by its capital letters, and one of many spellings all the same.
+  const name = port !== undefined || looksLikeHost(url.hostname) ? url.hostname : url.hostname.toUpperCase();
+  return port === undefined ? name : `${name}:${Number(port)}`;
 }
 
 /** Docker's rule: what has a dot, a port or a capital letter, or is `localhost`, cannot be a user's name. */
@@ -87,18 +104,12 @@ function looksLikeHost(first: string): boolean {
 
 function repositoryOf(text: string, host: string, path: string): Repository {
   const full = host === DEFAULT_HOST && path !== "" && !path.includes("/") ? `${DEFAULT_NAMESPACE}/${path}` : path;
-  if (!isHost(host)) throw invalid(text, "the registry is not a host name with an optional port");
   if (!full.split("/").every((component) => PATH_COMPONENT.test(component))) {
     throw invalid(text, "a repository is lower-case letters and digits, separated by '.', '_', '__', '-' or '/'");
   }
   if (host.length + 1 + full.length > MAX_NAME_LENGTH)
     throw invalid(text, `a name has at most ${MAX_NAME_LENGTH} characters`);
   return { host, path: full };
-}
-
-/** The pattern, and what a URL can hold: a port up to 65535, an IPv6 address that is one. */
-function isHost(host: string): boolean {
-  return HOST.test(host) && URL.canParse(`https://${host}/`);
 }
 
 function invalid(text: string, why: string): MayflyError {

@@ -8,7 +8,7 @@ import { type Digest, digestOf } from "../content/digest.ts";
 import { type ContentStore, checkDigest } from "../content/store.ts";
 import { MAX_CONFIG_BYTES, type ParsedConfig, parseConfig } from "./config.ts";
 import { type Descriptor, type LayerBlob, type Manifest, parseManifest } from "./manifest.ts";
-import { choosePlatform, formatPlatform, type Platform } from "./platform.ts";
+import { choosePlatform, formatPlatform, formatPlatforms, type Platform } from "./platform.ts";
 import type { Reference, Repository } from "./reference.ts";
 import type { Source } from "./sources.ts";
 
@@ -62,9 +62,9 @@ export interface Resolving {
 export async function resolveImage({ digest, bytes }: Named, resolving: Resolving): Promise<ResolvedImage> {
   const { platform } = resolving;
   const documents = new Map(bytes ? [[digest, bytes]] : []);
-  const top = parseManifest(await document(digest, documents, resolving));
+  const top = parseManifest(await document({ digest }, documents, resolving));
   const chosen = top.kind === "index" ? chooseEntry(top, platform) : { digest };
-  const manifest = top.kind === "index" ? parseManifest(await document(chosen.digest, documents, resolving)) : top;
+  const manifest = top.kind === "index" ? parseManifest(await document(chosen, documents, resolving)) : top;
   if (manifest.kind === "index")
     throw new MayflyError("image_unsupported", "an index inside an index is not supported");
   const { config, diffIds } = parseConfig(
@@ -85,11 +85,17 @@ export async function resolveImage({ digest, bytes }: Named, resolving: Resolvin
   };
 }
 
-async function document(digest: Digest, documents: Map<Digest, Buffer>, resolving: Resolving): Promise<Buffer> {
+/** What a reference names has no size that somebody has told. */
+async function document(
+  { digest, size }: Pick<Descriptor, "digest"> & Partial<Descriptor>,
+  documents: Map<Digest, Buffer>,
+  resolving: Resolving,
+): Promise<Buffer> {
   const { repository, source, content, signal } = resolving;
   const bytes =
     documents.get(digest) ?? (await content.read(digest)) ?? (await source.manifest(repository, digest, signal));
   checkDigest(digest, bytes);
+  if (size !== undefined) checkSize("manifest", size, bytes);
   documents.set(digest, bytes);
   return bytes;
 }
@@ -104,16 +110,20 @@ async function configBytes(
   const bytes =
     (await content.read(digest)) ??
     (await source.smallBlob(repository, digest, { maxBytes: MAX_CONFIG_BYTES, signal }));
-  if (bytes.length !== size) throw new MayflyError("image_corrupt", `image config: ${bytes.length} bytes, not ${size}`);
+  checkSize("image config", size, bytes);
   checkDigest(digest, bytes);
   documents.set(digest, bytes);
   return bytes;
 }
 
+function checkSize(what: string, size: number, { length }: Buffer): void {
+  if (length !== size) throw new MayflyError("image_corrupt", `${what}: ${length} bytes, not ${size}`);
+}
+
 function chooseEntry({ entries }: Manifest & { kind: "index" }, platform: Platform): Descriptor {
   const chosen = choosePlatform(entries, platform);
   if (chosen) return chosen;
-  const offered = entries.map((entry) => formatPlatform(entry.platform)).join(", ") || "nothing";
+  const offered = formatPlatforms(entries.map((entry) => entry.platform));
   throw new MayflyError(
     "image_unsupported",
     `the image has no variant for ${formatPlatform(platform)}; it has ${offered}`,

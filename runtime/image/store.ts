@@ -74,7 +74,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
   const remover = createRemover(stores, peers);
   const collector = new Collector({ stateDir, stores, remover, diskBudget, log });
   const puller = new Puller({ stores, collector, platform, peers, log });
-  const policy = createImagePolicy(options.rules ?? {});
+  const policy = createImagePolicy(options.rules ?? {}, options.registries?.mirrors);
   const registry = createRegistryClient(options.registries);
   const source = peers ? withPeers(registry, peers) : registry;
   const tags = new SingleFlight<Named>();
@@ -155,7 +155,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
     async removeLeftovers() {
       await records.load();
       await Promise.all([content.removeLeftovers(), records.removeLeftovers(), layers.removeLeftovers()]);
-      await collector.makeRoom().catch((error: unknown) => log.warn("images.over_budget", { error }));
+      await collector.trim().catch((error: unknown) => log.warn("images.over_budget", { error }));
       void peers?.gained((await content.list()).map(({ digest }) => digest));
     },
   };

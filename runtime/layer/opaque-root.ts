@@ -19,10 +19,14 @@ export async function markOpaqueRoot(place: string): Promise<void> {
   await flushDirectory(dirname(dirname(mark)));
 }
 
-/** Those of an image's layers of which something can be seen. Both lists begin with the lowest. */
+/**
+ * Those of an image's layers of which something can be seen, each once: the upper of two that are the same hides all of the lower, and
+ * overlayfs takes no directory twice. Both lists begin with the lowest.
+ */
 export async function visibleLayers(places: readonly string[]): Promise<readonly string[]> {
   const areOpaque = await Promise.all(places.map(hasOpaqueRoot));
-  return places.slice(Math.max(0, areOpaque.lastIndexOf(true)));
+  const seen = places.slice(Math.max(0, areOpaque.lastIndexOf(true)));
+  return seen.filter((place, index) => seen.lastIndexOf(place) === index);
 }
 
 async function hasOpaqueRoot(place: string): Promise<boolean> {

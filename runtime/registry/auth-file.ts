@@ -4,7 +4,7 @@
 
 import { z } from "zod";
 import { MayflyError } from "../../core/errors.ts";
-import { DEFAULT_HOST } from "../image/reference.ts";
+import { normalHost } from "../image/reference.ts";
 import { basicLogin, isBasicPair, isHeaderSafe, type Login } from "./login.ts";
 
 /** Hosts as references name them. */
@@ -76,7 +76,7 @@ function isEmpty(entry: Entry): boolean {
 /** `https://index.docker.io/v1/` is how Docker's own file calls docker.io. */
 function hostOf(key: string): string {
   const host = key.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
-  return host === "index.docker.io" || host === "registry-1.docker.io" ? DEFAULT_HOST : host;
+  return normalHost(host) ?? host;
 }
 
 function parseJson(text: string): unknown {

@@ -20,6 +20,8 @@ import { type Transport, withoutLogin } from "./transport.ts";
 
 /** A token is not used in its last seconds, so that it does not expire on the way. */
 const TOKEN_MARGIN_MS = 5_000;
+/** As long as a helper's answer serves: what is older may be over, whatever was said of its life. */
+const FRESH_MS = 300_000;
 /** One a repository that was asked lately; the oldest goes first. */
 const MAX_REMEMBERED = 512;
 
@@ -36,13 +38,23 @@ export interface Authenticator {
   meet(repository: Repository, refused: Answer, signal: AbortSignal): Promise<string>;
   /** What `meet` gave was refused: it is forgotten, and so is the login, where it may have changed. */
   refused(repository: Repository): void;
+  /**
+   * For registries that do not ask who we are where a proof is over, but forbid: true if ours is not a fresh one. Then it is
+   * forgotten, as by `refused`.
+   */
+  mayBeOver(repository: Repository): boolean;
 }
 
-interface Remembered {
+interface Proof {
   readonly authorization: string;
   readonly expiresMs: number;
   /** Where to get another; undefined for what does not expire. */
   readonly service?: TokenService & { readonly from: URL };
+}
+
+interface Remembered extends Proof {
+  /** On the monotonic clock, as `expiresMs`. */
+  readonly learntMs: number;
 }
 
 export interface AuthenticatorOptions {
@@ -53,7 +65,7 @@ export interface AuthenticatorOptions {
 
 export function createAuthenticator({ transport, policy, credentials }: AuthenticatorOptions): Authenticator {
   const memory = new Map<string, Remembered>();
-  const flights = new SingleFlight<Remembered>();
+  const flights = new SingleFlight<Proof>();
   /** By the refresh token that the operator gave: the one that its service has put in its place. */
   const rotated = new Map<string, string>();
 
@@ -84,7 +96,7 @@ export function createAuthenticator({ transport, policy, credentials }: Authenti
     keep(rotated, given, next);
   }
 
-  async function answerChallenge(repository: Repository, refused: Answer, signal: AbortSignal): Promise<Remembered> {
+  async function answerChallenge(repository: Repository, refused: Answer, signal: AbortSignal): Promise<Proof> {
     const challenges = parseChallenges(refused.header("www-authenticate") ?? "");
     // Bearer first: a registry that offers both wants Basic only at its realm.
     const bearer = challenges.find(({ scheme }) => scheme === "bearer");
@@ -99,12 +111,17 @@ export function createAuthenticator({ transport, policy, credentials }: Authenti
   async function learn(
     repository: Repository,
     signal: AbortSignal,
-    how: (signal: AbortSignal) => Promise<Remembered>,
+    how: (signal: AbortSignal) => Promise<Proof>,
   ): Promise<string> {
     const key = keyOf(repository);
     const entry = await flights.join(key, signal, how).result;
-    keep(memory, key, entry);
+    keep(memory, key, { ...entry, learntMs: monotonicMs() });
     return entry.authorization;
+  }
+
+  function forget(repository: Repository): void {
+    memory.delete(keyOf(repository));
+    credentials.refused(repository.host);
   }
 
   return {
@@ -116,9 +133,12 @@ export function createAuthenticator({ transport, policy, credentials }: Authenti
     },
     meet: (repository, refused, signal) =>
       learn(repository, signal, (shared) => answerChallenge(repository, refused, shared)),
-    refused(repository) {
-      memory.delete(keyOf(repository));
-      credentials.refused(repository.host);
+    refused: forget,
+    mayBeOver(repository) {
+      const known = memory.get(keyOf(repository));
+      if (!known || monotonicMs() - known.learntMs < FRESH_MS) return false;
+      forget(repository);
+      return true;
     },
   };
 }

@@ -1,7 +1,7 @@
 // The certificates that an operator adds for single hosts, in the shape of Docker's certs.d:
 //
 //   <certsDir>/<host[:port]>/ca.crt                   trusted for this host, besides the authorities that Node knows
-//   <certsDir>/<host[:port]>/client.cert, client.key  shown to this host; both or neither
+//   <certsDir>/<host[:port]>/client.cert, client.key  shown to this host; both or neither, and not where another host has led us here
 
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";

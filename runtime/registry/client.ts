@@ -89,11 +89,8 @@ export function createRegistryClient(options: RegistryOptions = {}): RegistryCli
     return answer.status === 200 && isDigest(digest) ? digest : undefined;
   }
 
-  async function whole(
-    path: string,
-    { repository, isLast }: Source,
-    { maxBytes, signal }: { maxBytes: number; signal: AbortSignal },
-  ) {
+  async function whole(path: string, source: Source, { maxBytes, signal }: { maxBytes: number; signal: AbortSignal }) {
+    const { repository, isLast } = source;
     const answer = await endpoint.get(repository, path, { hasty: !isLast, signal });
     const bytes = await answer.bytes(maxBytes);
     const what = `${repository.host}/${repository.path}: ${path}`;
@@ -101,6 +98,7 @@ export function createRegistryClient(options: RegistryOptions = {}): RegistryCli
     const expected = path.slice(path.indexOf("/") + 1);
     const actual = digestOf(bytes);
     if (!isDigest(expected) || actual === expected) return bytes;
+    sources.lied(source, expected);
     throw new MayflyError("image_corrupt", `${what} has digest ${actual}`, { details: { expected, actual } });
   }
 
@@ -120,7 +118,7 @@ export function createRegistryClient(options: RegistryOptions = {}): RegistryCli
         candidates: sources.of(repository, blob.digest),
         sources,
         ask: ({ repository: place, isLast }, headers) =>
-          endpoint.get(place, `blobs/${blob.digest}`, { headers, hasty: !isLast, signal }),
+          endpoint.get(place, `blobs/${blob.digest}`, { headers, hasty: !isLast, isDownload: true, signal }),
         resumeDelayMs: limits.retryDelaysMs[0] ?? 0,
         log,
         signal,

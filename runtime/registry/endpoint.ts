@@ -19,6 +19,7 @@ export interface Question {
   /** Besides those of every request. */
   readonly headers?: Headings;
   readonly hasty?: boolean;
+  readonly isDownload?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -41,6 +42,10 @@ export function createEndpoint({ transport, authenticator, policy }: EndpointOpt
     const url = new URL(`${policy.originOf(apiHost(repository.host))}/v2/${repository.path}/${path}`);
     const send = (authorization: string | undefined) => transport.send(url, requestOf(question, authorization));
     const first = await send(await authenticator.authorize(repository, signal));
+    if (isForbidden(first, url) && authenticator.mayBeOver(repository)) {
+      await first.discard();
+      return ask(repository, path, question); // Only once: what is learnt now is fresh.
+    }
     if (!isChallenge(first, url)) return first;
     await first.discard();
     const answer = await send(await authenticator.meet(repository, first, signal));
@@ -61,6 +66,11 @@ export function createEndpoint({ transport, authenticator, policy }: EndpointOpt
 function requestOf({ headers, ...question }: Question, authorization: string | undefined): Request {
   const proof = authorization === undefined ? {} : { authorization };
   return { ...question, headers: { accept: `${MANIFEST_TYPES}, */*`, ...headers, ...proof } };
+}
+
+/** What Amazon's registries answer to a login (403), or a token (400), that is over. */
+function isForbidden(answer: Answer, asked: URL): boolean {
+  return (answer.status === 403 || answer.status === 400) && answer.url.origin === asked.origin;
 }
 
 /** Only the registry itself may ask who we are: what it redirected to would get its credentials otherwise. */

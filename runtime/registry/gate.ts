@@ -13,11 +13,15 @@ const MAX_GATE_MS = 600_000;
 export class Gate {
   readonly #until = new Until();
 
-  /** To be told of every answer: a 429, or a 503 with `Retry-After`, closes the gate of its host. */
+  /**
+   * To be told of every answer: a 429, or a 503 with `Retry-After`, closes the gate of its host. It never opens one earlier: requests
+   * that were on their way together are told differently, and who said the longest meant it.
+   */
   hear(host: string, answer: { status: number; header(name: string): string | undefined }): void {
     const toldMs = retryAfterMs(answer);
     if (answer.status !== 429 && (answer.status !== 503 || toldMs === undefined)) return;
-    this.#until.set(host, Math.min(toldMs ?? UNTOLD_WAIT_MS, MAX_GATE_MS));
+    const waitMs = Math.min(toldMs ?? UNTOLD_WAIT_MS, MAX_GATE_MS);
+    if (waitMs > this.#until.leftMs(host)) this.#until.set(host, waitMs);
   }
 
   /** Waits while the gate of the host is closed, for `maxMs` at most: if it takes longer, `registry_unavailable` at once, with `retryAfterS`. */

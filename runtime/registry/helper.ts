@@ -42,7 +42,7 @@ export interface HelperPrograms {
   /**
    * What `docker-credential-<name>` has for this registry; undefined if it has nothing. Callers at the same time share one process.
    * `host_unavailable`, naming the helper, if it is not there, fails, takes too long or answers nonsense; never with what it printed
-   * to stdout.
+   * to stdout, and what it printed to stderr only as the cause, which callers of other processes are not told.
    */
   get(name: string, host: string, signal: AbortSignal): Promise<Login | undefined>;
   forget(host: string): void;
@@ -101,6 +101,8 @@ async function run(program: string, { host, searchPath, timeoutMs, signal }: Ask
   const giveUp = (reason: string) => {
     why ??= reason;
     killGroup(child.pid);
+    // What has left the group, a daemon of the helper's, may hold the pipes open for ever.
+    for (const pipe of [child.stdout, child.stderr]) pipe?.destroy();
   };
   const abort = () => giveUp("nobody waits for it any more");
   const timer = setTimeout(() => giveUp(`it has not answered within ${timeoutMs} ms`), timeoutMs);
@@ -145,7 +147,7 @@ function serverUrl(host: string): string {
 
 function loginOf(program: string, { exitCode, stderrTail }: Finished, text: string): Login | undefined {
   if (exitCode !== 0 && /^credentials not found/.test(text)) return undefined;
-  if (exitCode !== 0) throw broken(program, `it exited with ${exitCode}: ${stderrTail.trim()}`);
+  if (exitCode !== 0) throw broken(program, `it exited with ${exitCode}`, new Error(stderrTail.trim()));
   const { Username: user, Secret: secret } = ANSWER.safeParse(parseJson(text)).data ?? { Username: "", Secret: "" };
   if (user === "<token>") return { kind: "identity", refreshToken: secret };
   if (!isBasicPair(user, secret)) throw broken(program, "it answered no user name and secret in JSON");
@@ -160,6 +162,6 @@ function parseJson(text: string): unknown {
   }
 }
 
-function broken(helper: string, why: string): MayflyError {
-  return new MayflyError("host_unavailable", `credential helper ${helper}: ${why}`, { details: { helper } });
+function broken(helper: string, why: string, cause?: Error): MayflyError {
+  return new MayflyError("host_unavailable", `credential helper ${helper}: ${why}`, { cause, details: { helper } });
 }

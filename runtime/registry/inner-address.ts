@@ -4,12 +4,17 @@
 import { type LookupAddress, lookup } from "node:dns";
 import { BlockList, isIP, type LookupFunction } from "node:net";
 
-/** RFC 6890's loopback, link-local and "this network", in both families, their NAT64 forms, and the metadata address that AWS chose. */
+/**
+ * RFC 6890's loopback, link-local and "this network", in both families, their NAT64 forms, and what clouds chose besides for their
+ * metadata: Alibaba, Azure (its wire server), AWS and Google in IPv6.
+ */
 const INNER = new BlockList();
 for (const [net, bits] of [
   ["0.0.0.0", 8],
   ["127.0.0.0", 8],
   ["169.254.0.0", 16],
+  ["100.100.100.200", 32],
+  ["168.63.129.16", 32],
 ] as const)
   INNER.addSubnet(net, bits, "ipv4");
 for (const [net, bits] of [
@@ -19,6 +24,7 @@ for (const [net, bits] of [
   ["64:ff9b::7f00:0", 104],
   ["64:ff9b::a9fe:0", 112],
   ["fd00:ec2::254", 128],
+  ["fd20:ce::254", 128],
 ] as const)
   INNER.addSubnet(net, bits, "ipv6");
 

@@ -35,6 +35,16 @@ export function mirrorsOf({ host, path }: Repository, mirrors: Mirrors): Reposit
   }));
 }
 
+/** What a repository holds that is a mirror's, by the names of the registries that it stands for. */
+export function mirroredBy({ host, path }: Repository, mirrors: Mirrors): Repository[] {
+  return [...mirrors].flatMap(([registry, itsMirrors]) =>
+    itsMirrors
+      .map((mirror) => ({ host: mirror.host, prefix: mirror.path === "" ? "" : `${mirror.path}/` }))
+      .filter((mirror) => mirror.host === host && path.startsWith(mirror.prefix))
+      .map(({ prefix }) => ({ host: registry, path: path.slice(prefix.length) })),
+  );
+}
+
 function parseEntry(entry: string): [string, Repository] | undefined {
   const [, host = "", mirrorHost = "", prefix = ""] = /^([^=/]+)=([^=/]+)(?:\/([^=]*[^=/]))?\/?$/.exec(entry) ?? [];
   const named = repositoryOf(host, "image");

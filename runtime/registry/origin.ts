@@ -1,5 +1,6 @@
 // Where a registry may be asked, and where it may lead: in the clear only where that is allowed by name, and never inwards.
 
+import { normalHost } from "../image/reference.ts";
 import { isInner } from "./inner-address.ts";
 
 export interface OriginPolicy {
@@ -19,12 +20,13 @@ export interface OriginPolicy {
  * is spoken to over plain HTTP.
  */
 export function createOriginPolicy(insecure: readonly string[]): OriginPolicy {
-  const listed = new Set(insecure.map((host) => host.toLowerCase()));
-  const isNear = (url: URL) => listed.has(url.host) || listed.has(url.hostname) || isLoopback(url.hostname);
+  const listed = new Set(insecure.map((host) => (normalHost(host) ?? host).toLowerCase()));
+  const isNamed = (host: string, hostname: string) => listed.has(host) || listed.has(hostname) || isLoopback(hostname);
+  const isNear = (url: URL) => isNamed(hostWithPort(url), url.hostname);
   return {
     isNear,
     originOf(host) {
-      return isNear(new URL(`http://${host}/`)) ? `http://${host}` : `https://${host}`;
+      return isNamed(host, new URL(`http://${host}/`).hostname) ? `http://${host}` : `https://${host}`;
     },
     whyNot(url, from) {
       const isPlain = url.protocol === "http:" && from.protocol === "http:" && isNear(url);
@@ -33,6 +35,11 @@ export function createOriginPolicy(insecure: readonly string[]): OriginPolicy {
       return goesInwards ? "a registry may not send us to an address of this machine or its network link" : undefined;
     },
   };
+}
+
+/** A URL leaves HTTP's own port out, and a list may name it. */
+function hostWithPort({ protocol, port, host }: URL): string {
+  return protocol === "http:" && port === "" ? `${host}:80` : host;
 }
 
 /** Of a host name as `URL` normalises it, which turns every spelling of an IPv4 address into the dotted one. */

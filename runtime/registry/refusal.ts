@@ -1,6 +1,7 @@
 // What a registry's refusal means to Mayfly: the one place where its HTTP statuses become errors.
 
 import { type ErrorReason, MayflyError } from "../../core/errors.ts";
+import { shown } from "../image/foreign-text.ts";
 import type { Answer } from "./answer.ts";
 import { retryAfterMs } from "./gate.ts";
 
@@ -29,12 +30,9 @@ function reasonOf(status: number): ErrorReason {
   return "image_unsupported";
 }
 
-/** Foreign text: one line of printable characters, and not much of it. */
 function quote(body: Buffer | undefined): string {
-  const text = messageOf(body?.toString("utf8") ?? "")
-    .replace(/[^\x20-\x7e]+/g, " ")
-    .trim();
-  return text === "" ? "" : ` (${text.slice(0, MAX_QUOTED_CHARACTERS)})`;
+  const text = shown(messageOf(body?.toString("utf8") ?? ""), MAX_QUOTED_CHARACTERS);
+  return text === "" ? "" : ` (${text})`;
 }
 
 /** `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`; a page of HTML helps nobody. */

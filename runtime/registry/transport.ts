@@ -6,7 +6,7 @@ import { request as send } from "undici";
 import { isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { VERSION } from "../../core/version.ts";
-import { createAgents, MAX_CONNECTIONS_PER_ORIGIN } from "./agents.ts";
+import { createAgents, MAX_CONNECTIONS_PER_ORIGIN, type Route } from "./agents.ts";
 import { type Answer, answerOf, type BodyLimits, networkError, unreachable } from "./answer.ts";
 import { isCertificateError } from "./certificates.ts";
 import { Gate, retryAfterMs } from "./gate.ts";
@@ -40,6 +40,9 @@ export const TRANSPORT_LIMITS: TransportLimits = {
 /** Registries redirect once, to their storage; some add a hop for a region. */
 const MAX_REDIRECTS = 5;
 
+/** Of the connections to one server, those that are never a download's: a manifest must not wait behind layers that take minutes. */
+const CONNECTIONS_FOR_SMALL = 8;
+
 const REDIRECTS = [301, 302, 303, 307, 308];
 
 /** Names in lower case. */
@@ -52,6 +55,8 @@ export interface Request {
   readonly body?: string;
   /** Whose answer led to the URL; without one the caller chose it. What a registry may lead to is bounded (origin.ts). */
   readonly from?: URL;
+  /** Its body is read as it comes, and may take long. */
+  readonly isDownload?: boolean;
   /** One attempt and no waiting: there is another server that has the same. */
   readonly hasty?: boolean;
   readonly signal: AbortSignal;
@@ -102,30 +107,34 @@ function retryable(error: unknown): undefined {
   throw error;
 }
 
-interface Hop {
+interface Hop extends Route {
   readonly headers: Headings;
-  /** May the host's name lead to an inner address? */
-  readonly outwards: boolean;
 }
 
 type Ask = (url: URL, request: Request, hop: Hop) => Promise<Answer>;
 
-/** Once another origin has had a say in where to go, the credentials stay behind, even on the way back. */
+/**
+ * Once another origin has had a say in where to go, the credentials stay behind, even on the way back; so does our certificate, once
+ * another host has. A registry that is near may lead anywhere, but not whom it leads to.
+ */
 async function follow(start: URL, request: Request, { policy, ask }: { policy: OriginPolicy; ask: Ask }) {
-  const from = request.from ?? start;
+  let from = request.from ?? start;
   let url = start;
   let headers = request.headers;
+  let led = start.hostname !== from.hostname;
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
     const objection = policy.whyNot(url, from);
     if (objection !== undefined) throw unreachable(url, new Error(objection));
     const outwards = url.origin !== from.origin && !policy.isNear(from);
-    const answer = await ask(url, request, { headers, outwards });
+    const answer = await ask(url, request, { headers, outwards, led });
     const location = answer.header("location");
     const isRedirect = REDIRECTS.includes(answer.status) && request.method !== "POST";
     if (!isRedirect || location === undefined || !URL.canParse(location, url)) return answer;
     await answer.discard();
+    if (policy.isNear(from)) from = url;
     url = withoutLogin(new URL(location, url));
     if (url.origin !== start.origin) headers = withoutCredentials(headers);
+    led ||= url.hostname !== start.hostname;
   }
   throw unreachable(start, new Error(`more than ${MAX_REDIRECTS} redirects`));
 }
@@ -144,13 +153,14 @@ function withoutCredentials(headers: Headings): Headings {
 /** What all requests share: the connections, whose turn it is, and which hosts want to be left alone. */
 function createAsker({ limits, certsDir, log }: TransportOptions): Ask {
   const agents = createAgents(certsDir);
-  const turns = new Turns(MAX_CONNECTIONS_PER_ORIGIN);
+  const small = new Turns(CONNECTIONS_FOR_SMALL);
+  const downloads = new Turns(MAX_CONNECTIONS_PER_ORIGIN - CONNECTIONS_FOR_SMALL);
   const gate = new Gate();
   const quotas = new QuotaWatch(log);
 
   return async (url, request, hop) => {
     const { signal } = request;
-    const giveBack = await turns.take(url.origin, signal);
+    const giveBack = await (request.isDownload ? downloads : small).take(url.origin, signal);
     const watchdog = new Watchdog(signal);
     const close = () => {
       watchdog.stop();

@@ -14,6 +14,15 @@ export interface Login {
   readonly password: string;
 }
 
+export interface RegistryRecipe {
+  /** Who may come in, with Basic credentials; everybody without it. */
+  readonly login?: Login;
+  /** Paths of files in PEM; with `clientCa`, only who shows a certificate of it comes in. */
+  readonly tls?: { readonly certificate: string; readonly key: string; readonly clientCa?: string };
+  /** A directory for its content, which stays; without it, one that goes with the registry. */
+  readonly storage?: string;
+}
+
 export interface Registry {
   /** `127.0.0.1:PORT`. */
   readonly host: string;
@@ -23,11 +32,11 @@ export interface Registry {
   stop(): Promise<void>;
 }
 
-/** Resolves when the registry takes connections. With a login it asks for Basic credentials. */
-export async function startRegistry(options: { login?: Login } = {}): Promise<Registry> {
+/** Resolves when the registry takes connections. */
+export async function startRegistry(options: RegistryRecipe = {}): Promise<Registry> {
   const directory = await mkdtemp(join(tmpdir(), "mayfly-registry-"));
   const configPath = join(directory, "config.yml");
-  await writeFile(configPath, JSON.stringify(await configOf(directory, options.login))); // JSON is YAML.
+  await writeFile(configPath, JSON.stringify(await configOf(directory, options))); // JSON is YAML.
   const child = startProcess(["/usr/bin/docker-registry", "serve", configPath], {
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -45,12 +54,16 @@ export async function startRegistry(options: { login?: Login } = {}): Promise<Re
   }
 }
 
-async function configOf(directory: string, login: Login | undefined): Promise<unknown> {
+async function configOf(directory: string, { login, tls, storage }: RegistryRecipe): Promise<unknown> {
+  const clientCas = tls?.clientCa === undefined ? {} : { clientcas: [tls.clientCa] };
   return {
     version: 0.1,
     log: { level: "info", accesslog: { disabled: true } },
-    storage: { filesystem: { rootdirectory: join(directory, "storage") }, delete: { enabled: true } },
-    http: { addr: "127.0.0.1:0" },
+    storage: { filesystem: { rootdirectory: storage ?? join(directory, "storage") }, delete: { enabled: true } },
+    http: {
+      addr: "127.0.0.1:0",
+      ...(tls ? { tls: { certificate: tls.certificate, key: tls.key, ...clientCas } } : {}),
+    },
     ...(login ? { auth: { htpasswd: { realm: "test", path: await writePasswords(directory, login) } } } : {}),
   };
 }

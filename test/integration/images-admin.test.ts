@@ -92,6 +92,39 @@ test("layers that no step of the history tells of are listed all the same", asyn
   expect((await admin.inspect(b)).history).toMatchObject([{ createdBy: "", layer: { diffId: BASE.diffId } }]);
 });
 
+test.each([
+  ["a moment", { created: 5 }],
+  ["a moment without end", { created: "2026".repeat(1_000) }],
+  ["a history", { history: "long" }],
+  ["a step of a history", { history: [{ created_by: [] }] }],
+  ["labels", { config: { Labels: { by: 1 } } }],
+])(
+  "an image whose config has nonsense for %s can be run, and is listed and inspected without it",
+  async (_what, nonsense) => {
+    const { reference } = registry.add("demo/odd:1", buildImage({ layers: [BASE], configOverrides: nonsense }));
+    const admin = await pulled(a, reference);
+    expect((await admin.list()).map(({ references }) => references)).toEqual([[a], [reference]]);
+    const { createdAt, history, config } = ImageInspection.parse(await admin.inspect(reference));
+    expect([createdAt, history.map(({ createdBy }) => createdBy), config.labels]).toEqual([undefined, [""], {}]);
+  },
+);
+
+test("a tag that moves on while its image is unpinned by another name stays where it moved to", async () => {
+  const { reference: alias } = registry.add("demo/alias:1", A);
+  const admin = await pulled(a, alias, b);
+  await admin.pin(a, true);
+  await admin.pin(alias, true);
+  const { records } = host.store.stores;
+  const unpinning = admin.pin(a, false);
+  const isDone = () => [a, alias].map((name) => records.get(name)?.pinned).indexOf(false);
+  while (isDone() < 0) await new Promise(setImmediate);
+  const moved = [alias, a][isDone()] ?? ""; // The other one's turn is still to come.
+  const there = records.get(b);
+  if (there) await records.set({ ...there, reference: moved });
+  await unpinning;
+  expect(records.get(moved)).toEqual({ ...there, reference: moved });
+});
+
 test("what is not here is said to be not here, by each question", async () => {
   const { admin } = host.store;
   const asked = [

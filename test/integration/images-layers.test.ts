@@ -106,6 +106,19 @@ test("a whiteout is what overlayfs takes for one: a character device 0:0", async
   expect(whiteout.rdev).toBe(0);
 });
 
+test("an image that has a layer more than once, as those have whose steps change nothing, can be mounted, and the last one counts", async () => {
+  const [empty, first] = [
+    [],
+    [
+      { path: "a/f", content: "first" },
+      { path: "b/f", content: "first" },
+    ],
+  ];
+  const between = [{ path: "a/f", content: "between" }, { path: "b/.wh.f" }, { path: "c" }];
+  const layers = await unpackLayers(empty, first, empty, between, first, empty);
+  expect(await seeMerged(layers, "cat a/f b/f && ls")).toBe("firstfirsta\nb\nc\n");
+});
+
 test("whiteouts and opaque directories hide what is below, and only that", async () => {
   const lower = [{ path: "a/gone" }, { path: "a/stays" }, { path: "b/gone" }, { path: "c/gone" }, { path: "e/gone" }];
   const upper: TarEntry[] = [

@@ -210,6 +210,34 @@ test("a manifest larger than any registry must take is corrupt", async () => {
   expect(await failure()).toMatchObject({ reason: "image_corrupt", message: expect.stringContaining("4194304") });
 });
 
+test("a manifest must have the size that its index says", async () => {
+  const index = buildIndex([IMAGE]);
+  const document = JSON.parse(index.manifest.bytes.toString());
+  document.manifests[0].size++;
+  const bytes = Buffer.from(JSON.stringify(document));
+  const manifest = { ...index.manifest, bytes, digest: digestOf(bytes) };
+  const { reference } = registry.add("demo/sized:1", { ...index, manifest });
+  expect(await failure(reference)).toMatchObject({
+    reason: "image_corrupt",
+    message: expect.stringContaining("bytes, not"),
+  });
+});
+
+test("of an index of very many variants, some are told", async () => {
+  const [entry] = JSON.parse(buildIndex([IMAGE]).manifest.bytes.toString()).manifests;
+  const manifests = Array.from({ length: 1_000 }, (_, n) => ({
+    ...entry,
+    platform: { os: "linux", architecture: `a${n}` },
+  }));
+  const index = buildIndex([IMAGE]);
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests }));
+  const manifest = { ...index.manifest, bytes, digest: digestOf(bytes) };
+  const { reference } = registry.add("demo/many:1", { ...index, manifest });
+  expect(await failure(reference)).toMatchObject({
+    message: expect.stringMatching(/it has linux\/a0, .*linux\/a19, 980 more$/),
+  });
+});
+
 test("an index without a variant for this host is unsupported, and says what there is", async () => {
   const foreign = buildImage({ layers: [], platform: { os: "linux", architecture: "s390x" } });
   const { reference } = registry.add("demo/foreign:1", buildIndex([foreign]));

@@ -1,10 +1,11 @@
 // The ways in which registries ask who we are, each in the shape of one that is in use.
 
 import type { ServerResponse } from "node:http";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { parseCredentials } from "../../runtime/registry/auth-file.ts";
 import { createRegistryClient, type RegistryClient } from "../../runtime/registry/client.ts";
-import { createCredentials } from "../../runtime/registry/credentials.ts";
+import { type Credentials, createCredentials } from "../../runtime/registry/credentials.ts";
+import { basicLogin } from "../../runtime/registry/login.ts";
 import { type FakeRegistry, type FakeRequest, refuse, startFakeRegistry } from "../helpers/fake-registry.ts";
 import { buildImage, buildLayer } from "../helpers/image-builder.ts";
 import { NEVER } from "../helpers/image-store.ts";
@@ -16,6 +17,7 @@ const encode = (text: string) => Buffer.from(text).toString("base64");
 
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
+  vi.useRealTimers();
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
@@ -267,6 +269,43 @@ test("a token that is revoked is replaced, and the request that met it succeeds"
   revoke();
   await client.manifest(repository, "1", NEVER);
   expect(registry.count(/token/)).toBe(2);
+});
+
+/** A registry in ECR's manner: a password that was right once, and is over, is forbidden, and not asked for again. */
+async function passwordRegistry(isOver: (password: string | undefined) => number | undefined) {
+  const registry = await start(({ authorization }, response) => {
+    const status = authorization === undefined ? 401 : isOver(authorization);
+    if (status === undefined) return false;
+    if (status === 401) response.setHeader("www-authenticate", 'Basic realm="ecr"');
+    refuse(response, status, "DENIED");
+    return true;
+  });
+  registry.add("demo/a:1", IMAGE);
+  const passwords = ["first", "second"];
+  const credentials: Credentials = {
+    of: async () => basicLogin("AWS", passwords[0] ?? ""),
+    refused: () => void passwords.shift(),
+  };
+  const client = createRegistryClient({ credentials });
+  return { registry, ask: () => client.manifest({ host: registry.host, path: "demo/a" }, "1", NEVER) };
+}
+
+test.each([403, 400])("a login that is over, of which the registry only says %i, is made anew", async (status) => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  let over: string | undefined;
+  const { registry, ask } = await passwordRegistry((proof) => (proof === over ? status : undefined));
+  expect(await ask()).toEqual(IMAGE.manifest.bytes);
+  over = `Basic ${encode("AWS:first")}`;
+  vi.advanceTimersByTime(3_600_000);
+  expect(await ask()).toEqual(IMAGE.manifest.bytes);
+  const proofs = registry.requests.map(({ authorization }) => authorization);
+  expect(proofs.slice(2)).toEqual([over, undefined, `Basic ${encode("AWS:second")}`]);
+});
+
+test("but what is forbidden with a login that is new is forbidden", async () => {
+  const { registry, ask } = await passwordRegistry(() => 403);
+  for (let times = 0; times < 2; times++) await expect(ask()).rejects.toMatchObject({ reason: "image_access_denied" });
+  expect(registry.requests).toHaveLength(3);
 });
 
 test("requests that are refused at the same time share one token", async () => {

@@ -53,3 +53,8 @@ test.each([
     expect.objectContaining({ reason: "image_corrupt", message: expect.stringContaining(field) }),
   );
 });
+
+test("of a platform that is refused only so much is told as fits on a line", () => {
+  const refused = () => parse({ os: "linux\x1b[2J\n", architecture: "m".repeat(100_000) });
+  expect(refused).toThrow(/^[\x20-\x7e…]{1,200}$/);
+});

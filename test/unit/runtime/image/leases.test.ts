@@ -30,6 +30,17 @@ test("a layer that two images have is held by either", () => {
   expect(leases.holds(LAYER)).toBe(true);
 });
 
+test("an image is one manifest, but its indexes may be several: each holder's own pieces are held", () => {
+  const leases = new Leases();
+  const other = layerPiece(`sha256:${"d".repeat(64)}`);
+  const [first, second] = [leases.hold(IMAGE, [LAYER]), leases.hold(IMAGE, [LAYER, other])];
+  expect([leases.holders(IMAGE), leases.holds(other)]).toEqual([2, true]);
+  first();
+  expect([leases.holds(LAYER), leases.holds(other)]).toEqual([true, true]);
+  second();
+  expect([leases.holds(LAYER), leases.holds(other)]).toEqual([false, false]);
+});
+
 test("who holds a piece that is being removed waits until it is gone", async () => {
   const leases = new Leases();
   const gone = Promise.withResolvers<string>();

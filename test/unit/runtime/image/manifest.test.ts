@@ -45,8 +45,8 @@ test("entries of an index that are no images are left out", () => {
 });
 
 test.each([
-  ["manifests", { schemaVersion: 2, manifests: Array(300_000).fill({}) }],
-  ["layers", { ...MANIFEST, layers: Array(300_000).fill({}) }],
+  ["manifests", { schemaVersion: 2, manifests: Array(20_000).fill({}) }],
+  ["layers", { ...MANIFEST, layers: Array(20_000).fill({}) }],
 ])("a list of %s that is too long is refused as one fault, and its elements are not looked at", (field, document) => {
   const parsed = (() => {
     try {
@@ -59,6 +59,31 @@ test.each([
     reason: "image_corrupt",
     message: expect.stringMatching(new RegExp(`${field}: .*1000`)),
   });
+});
+
+test.each([
+  ["a layer", (type: string) => ({ ...MANIFEST, layers: [descriptor(type)] })],
+  ["a document", (type: string) => ({ ...MANIFEST, mediaType: type })],
+  ["an artifact", (type: string) => ({ ...MANIFEST, config: CONFIG, artifactType: type, layers: [descriptor(type)] })],
+  ["a config", (type: string) => ({ ...MANIFEST, config: descriptor(type) })],
+])("the type of %s that is refused is quoted in part, and without what a terminal would obey", (_what, documentOf) => {
+  const refused = () => parse(documentOf(`x\x1b[2J\n\u009b${"y".repeat(100_000)}`));
+  expect(refused).toThrow(/^[\x20-\x7e…]{1,300}$/);
+  expect(refused).toThrow('"x [2J yyy');
+});
+
+test.each([
+  ["nested", `{"x":${"[".repeat(2_000_000)}${"]".repeat(2_000_000)}}`],
+  ["nested, and cut off", "[".repeat(4_000_000)],
+  ["in one object", `{${Array.from({ length: 300_000 }, (_, n) => `"k${n}":1`).join()}}`],
+  ["in one list", `{"x":[${"1,".repeat(2_000_000)}1]}`],
+])("a document of very many values, %s, is not parsed: it would hold up all runs of the host", (_what, text) => {
+  expect(() => parse(text)).toThrow(/more than 50000 values/);
+});
+
+test("what stands in strings counts as nothing, quotes and all", () => {
+  const annotations = { text: '{[:,"\\'.repeat(100_000), more: "\\" };
+  expect(parse({ ...MANIFEST, annotations })).toMatchObject({ kind: "manifest" });
 });
 
 test.each([

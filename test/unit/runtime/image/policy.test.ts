@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { createImagePolicy, type ImageRules, isImagePattern } from "../../../../runtime/image/policy.ts";
 import { parseReference } from "../../../../runtime/image/reference.ts";
+import { parseMirrors } from "../../../../runtime/registry/mirrors.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}`;
 
@@ -45,6 +46,39 @@ test("a digest beside a tag gets an image around neither list: it decides what r
 });
 
 test.each([
+  ["GHCR.IO/a/b", "ghcr.io/**"],
+  ["ghcr.io/a/b", "GHCR.IO/**"],
+  ["ghcr.io/a/b", "GHCR.*/**"],
+  ["ghcr.io:443/a/b", "ghcr.io/a/b"],
+  ["ghcr.io/a/b", "ghcr.io:443/a/b"],
+  ["registry-1.docker.io/library/alpine", "docker.io/library/*"],
+  ["alpine", "index.docker.io/library/*"],
+  ["2130706433:5000/a", "127.0.0.1:5000/a"],
+  ["[::0001]:5000/a", "[0::1]:5000/a"],
+  ["Local/a", "LOCAL/a"],
+  ["mirror.internal:5000/hub/library/alpine", "docker.io/library/alpine"],
+  [`mirror.internal:5000/hub/library/alpine:3@${DIGEST}`, "docker.io/library/alpine:3"],
+  ["mirror.example/library/alpine", "docker.io/library/*"],
+])("%s is denied by %s, which is the same registry by another name", (reference, pattern) => {
+  const mirrors = parseMirrors(["docker.io=mirror.internal:5000/hub", "docker.io=mirror.example"]);
+  expect(() => createImagePolicy({ deny: [pattern] }, mirrors)(parseReference(reference))).toThrow(
+    expect.objectContaining({
+      reason: "image_not_allowed",
+      details: expect.objectContaining({ rule: `deny ${pattern}` }),
+    }),
+  );
+});
+
+test("what is allowed of a registry is not allowed of its mirror by the mirror's own name, nor of another port", () => {
+  const policy = createImagePolicy(
+    { allow: ["docker.io/**", "ghcr.io/**"] },
+    parseMirrors(["docker.io=mirror.example"]),
+  );
+  for (const reference of ["mirror.example/library/alpine", "ghcr.io:8443/a"])
+    expect(() => policy(parseReference(reference))).toThrow(/not allowed/);
+});
+
+test.each([
   ["**"],
   ["*/**"],
   ["docker.io/**"],
@@ -67,6 +101,8 @@ test.each([
   ["docker.io", "a host alone is no reference"],
   ["docker.io/", "an empty component"],
   ["docker.io//a", "an empty component"],
+  ["docker.io/alpine", "a reference has library/ there"],
+  ["Index.docker.io/*:3", "a reference has library/ there"],
   ["docker.io/Library/*", "repositories have no capital letters"],
   ["docker.io/a:", "an empty tag"],
   ["docker.io/a@sha256:abc", "half a digest"],

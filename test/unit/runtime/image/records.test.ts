@@ -1,7 +1,8 @@
 import { mkdtemp, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { digestOf, hexOf } from "../../../../runtime/content/digest.ts";
 import { contentPiece, layerPiece } from "../../../../runtime/image/pieces.ts";
 import { type ImageRecord, Records } from "../../../../runtime/image/records.ts";
 
@@ -99,6 +100,53 @@ test("when an image was used is known to the next life, to the minute, and survi
   const before = Date.now();
   (await life()).touch(RECORD.reference);
   await expect.poll(async () => (await stat(await onlyFile())).mtimeMs).toBeGreaterThanOrEqual(before - 1);
+});
+
+test("a clock that was ahead makes no image look used for ever", async () => {
+  await (await life()).set(RECORD);
+  const inAYear = Date.now() / 1_000 + 31_536_000;
+  await utimes(await onlyFile(), inAYear, inAYear);
+  const records = await life();
+  expect(records.lastUsedMs(RECORD.reference)).toBeLessThanOrEqual(Date.now());
+  records.touch(RECORD.reference);
+  await expect.poll(async () => (await stat(await onlyFile())).mtimeMs).toBeLessThanOrEqual(Date.now());
+  vi.useFakeTimers({ toFake: ["Date"] });
+  try {
+    vi.setSystemTime(inAYear * 1_000);
+    records.touch(RECORD.reference);
+    vi.setSystemTime((inAYear - 1_000) * 1_000);
+    expect(records.lastUsedMs(RECORD.reference)).toBe(Date.now());
+    vi.setSystemTime(inAYear * 1_000);
+    expect(records.lastUsedMs(RECORD.reference)).toBe((inAYear - 1_000) * 1_000);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("names have a maximum: the one used longest ago goes, unless it is pinned, and is not known to the next life", async () => {
+  const named = (name: string, pinned = false) => ({ ...RECORD, reference: `docker.io/library/${name}:1`, pinned });
+  const before = await life();
+  for (const record of [named("pinned", true), named("old"), named("new")]) await before.set(record);
+  for (const [name, seconds] of [
+    ["pinned", 1_000],
+    ["old", 2_000],
+    ["new", 3_000],
+  ] as const) {
+    const path = join(directory, `${hexOf(digestOf(Buffer.from(named(name).reference)))}.json`);
+    await utimes(path, seconds, seconds);
+  }
+  const records = new Records(directory, 3);
+  await records.load();
+  await records.set(named("newest"));
+  await records.set(named("newest")); // It is no further name.
+  const expected = ["new", "newest", "pinned"].map((name) => named(name).reference);
+  const namesOf = (known: Records) =>
+    known
+      .all()
+      .map(({ reference }) => reference)
+      .toSorted();
+  expect(namesOf(records)).toEqual(expected);
+  expect(namesOf(await life())).toEqual(expected);
 });
 
 test("uses within a minute are written once", async () => {

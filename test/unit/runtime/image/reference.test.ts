@@ -16,6 +16,17 @@ const NORMAL_FORMS: readonly [string, string][] = [
   ["localhost/app", "localhost/app:latest"],
   ["localhost:5000/app:1", "localhost:5000/app:1"],
   ["LOCAL/app", "LOCAL/app:latest"],
+  ["Local/app", "LOCAL/app:latest"], // Only its capitals tell that it is a host.
+  ["LocalHost/app", "localhost/app:latest"],
+  ["GHCR.IO/a/b", "ghcr.io/a/b:latest"],
+  ["Index.Docker.io/alpine", "docker.io/library/alpine:latest"],
+  ["registry-1.docker.io/library/alpine", "docker.io/library/alpine:latest"],
+  ["registry-1.docker.io:443/library/alpine", "docker.io/library/alpine:latest"],
+  ["registry.hub.docker.com/a/b", "docker.io/a/b:latest"],
+  ["ghcr.io:00443/a", "ghcr.io:443/a:latest"],
+  ["0x7f.1:5000/a", "127.0.0.1:5000/a:latest"],
+  ["2130706433:5000/a", "127.0.0.1:5000/a:latest"],
+  ["[0:0:0:0::1]:5000/app", "[::1]:5000/app:latest"],
   ["127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b:latest"],
   ["[::1]:5000/app", "[::1]:5000/app:latest"],
   ["ghcr.io/a/b_c__d.e-f--g:V1.0_x-y", "ghcr.io/a/b_c__d.e-f--g:V1.0_x-y"],
@@ -78,7 +89,18 @@ test("Docker Hub is asked under the name of its API", () => {
 
 describe("whatever is parsed", () => {
   const piece = fc.stringMatching(/^[a-z0-9]{1,8}([._-][a-z]{1,4})?$/);
-  const host = fc.constantFrom("", "localhost/", "localhost:5000/", "ghcr.io/", "10.0.0.1:80/", "docker.io/");
+  const host = fc.constantFrom(
+    "",
+    "localhost/",
+    "localhost:5000/",
+    "ghcr.io/",
+    "GHCR.IO:0443/",
+    "Some/",
+    "127.1/",
+    "[0::1]:1/",
+    "10.0.0.1:80/",
+    "docker.io/",
+  );
   const tag = fc.option(fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}$/), { nil: undefined });
   const written = fc
     .record({ host, path: fc.array(piece, { minLength: 1, maxLength: 4 }), tag, pinned: fc.boolean() })

@@ -8,7 +8,7 @@ test("logins are found under the host that references name, however the file spe
   const auths = {
     "https://index.docker.io/v1/": { auth },
     "ghcr.io": { auth },
-    "https://registry.example:5000": { username: "alice", password: "secret" },
+    "https://Registry.Example:5000": { username: "alice", password: "secret" },
   };
   const credentials = parseCredentials(JSON.stringify({ auths, HttpHeaders: {} }));
   const login = { kind: "basic", basic: auth };
@@ -20,8 +20,8 @@ test("logins are found under the host that references name, however the file spe
 });
 
 test("a password may contain colons", () => {
-  const { logins } = parseCredentials(JSON.stringify({ auths: { h: { auth: encode("a:b:c") } } }));
-  expect(logins.get("h")).toEqual({ kind: "basic", basic: encode("a:b:c") });
+  const { logins } = parseCredentials(JSON.stringify({ auths: { "h.example": { auth: encode("a:b:c") } } }));
+  expect(logins.get("h.example")).toEqual({ kind: "basic", basic: encode("a:b:c") });
 });
 
 test.each([

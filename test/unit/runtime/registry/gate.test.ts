@@ -54,6 +54,14 @@ test("who is sent away is told for how long, and no host sends away for longer t
   });
 });
 
+test("an answer that was on its way does not open a gate early that another has closed for longer", async () => {
+  const gate = new Gate();
+  gate.hear("a.example", answer(429, { "retry-after": "60" }));
+  gate.hear("a.example", answer(429, { "retry-after": "0" }));
+  gate.hear("a.example", answer(429));
+  await expect(gate.pass("a.example", 10_000, NEVER)).rejects.toMatchObject({ details: { retryAfterS: 60 } });
+});
+
 test("a wait within the bound ends when the gate opens, and at once when its caller leaves", async () => {
   const gate = new Gate();
   gate.hear("a.example", answer(429, { "retry-after": "1" }));

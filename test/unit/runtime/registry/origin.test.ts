@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { createOriginPolicy } from "../../../../runtime/registry/origin.ts";
 
-const policy = createOriginPolicy(["registry.internal:5000", "plain.example"]);
+const policy = createOriginPolicy(["registry.internal:5000", "plain.example", "Eighty.example:80"]);
 
 test.each([
   ["127.0.0.1:5000", "http:"],
@@ -11,6 +11,8 @@ test.each([
   ["registry.internal:5000", "http:"],
   ["plain.example:8080", "http:"],
   ["registry.internal", "https:"],
+  ["eighty.example:80", "http:"],
+  ["eighty.example", "https:"],
   ["127.0.0.1.example.com", "https:"],
   ["localhost.example.com", "https:"],
   ["10.0.0.1:5000", "https:"],
@@ -34,11 +36,18 @@ test.each([
   ["https://[fe80::1]/x", "https://ghcr.io", false],
   ["https://[fd00:ec2::254]/x", "https://ghcr.io", false],
   ["https://[64:ff9b::a9fe:a9fe]/x", "https://ghcr.io", false],
+  ["https://100.100.100.200/latest", "https://ghcr.io", false],
+  ["https://168.63.129.16/x", "https://ghcr.io", false],
+  ["https://[fd20:ce::254]/x", "https://ghcr.io", false],
+  ["https://100.64.0.1/x", "https://ghcr.io", true],
   ["https://[2001:db8::1]/x", "https://ghcr.io", true],
   ["https://127.0.0.1/x", "https://127.0.0.1", true],
   ["https://169.254.169.254/x", "http://localhost", true],
   ["https://169.254.169.254/x", "https://plain.example", true],
   ["http://localhost/x", "http://127.0.0.1", true],
+  ["http://eighty.example/x", "http://eighty.example:80", true],
+  ["https://169.254.169.254/x", "http://eighty.example:80", true],
+  ["https://169.254.169.254/x", "https://eighty.example", false],
   ["http://localhost/x", "https://ghcr.io", false],
   ["http://plain.example/x", "https://ghcr.io", false],
   ["http://storage.example/x", "http://localhost", false],
