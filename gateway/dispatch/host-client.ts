@@ -48,7 +48,8 @@ export class HostClient {
       await answer.body.dump();
       answer = await this.#exchange(host, call, await this.#secret.readAgain());
     }
-    if (answer.statusCode === 200) return answer.body;
+    // Whoever reads it is told of its errors; one that is destroyed unread has some too, and nobody to tell.
+    if (answer.statusCode === 200) return answer.body.on("error", () => {});
     throw refusalOf(host, answer.statusCode, await readJson(host, answer.body).catch(() => undefined));
   }
 
