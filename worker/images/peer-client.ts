@@ -69,5 +69,5 @@ async function* told(
 
 function failed({ id }: Holder, cause: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
-  return new MayflyError("registry_unavailable", `host ${id} does not give the blob`, { cause });
+  return new MayflyError("registry_unavailable", `host ${id} does not give the blob`, { cause, details: { peer: id } });
 }
