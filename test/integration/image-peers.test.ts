@@ -1,6 +1,9 @@
 // Hosts that give blobs to each other: real Redis, real image services, and a registry that is counted.
 
 import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { ClusterSecret } from "../../core/host-token.ts";
@@ -235,7 +238,8 @@ describe("a host that has a blob", () => {
     const rest = async () => {
       for (let next = await reader.next(); !next.done; ) next = await reader.next();
     };
-    await expect(rest()).rejects.toThrow(expect.objectContaining({ reason: "registry_unavailable" }));
+    const failure = { reason: "registry_unavailable", details: { peer: "a" } };
+    await expect(rest()).rejects.toThrow(expect.objectContaining(failure));
     await b.get();
     expect(b.asked).toBe(1);
   });
@@ -261,23 +265,59 @@ describe("a host that has a blob", () => {
     expect(b.asked).toBe(1);
   });
 
-  test("is not followed elsewhere", async () => {
-    const [a, b] = await startHosts();
-    const { createServer } = await import("node:http");
+  /** A host that says that it has the blob, and answers as it likes. */
+  async function startLiar(answer: RequestListener): Promise<{ seen: string[]; stop: () => Promise<void> }> {
     const seen: string[] = [];
     const liar = createServer((request, response) => {
       seen.push(request.url ?? "");
-      response.writeHead(302, { location: `${a.image.service.url}/blobs/${DIGEST}` }).end();
+      answer(request, response);
     });
     await new Promise<void>((resolve) => liar.listen(0, "127.0.0.1", resolve));
-    await publishHost(redis, {
-      id: "liar",
-      imagesUrl: `http://127.0.0.1:${(liar.address() as { port: number }).port}`,
-    });
+    const { port } = liar.address() as AddressInfo;
+    await publishHost(redis, { id: "liar", imagesUrl: `http://127.0.0.1:${port}` });
     await redis.zadd(keys.blob(HEX), Date.now() + 60_000, "liar");
+    const stop = async () => {
+      const closed = once(liar, "close");
+      liar.close();
+      liar.closeAllConnections();
+      await closed;
+    };
+    return { seen, stop };
+  }
+
+  test("is not followed elsewhere", async () => {
+    const [a, b] = await startHosts();
+    const liar = await startLiar((_, response) => {
+      response.writeHead(302, { location: `${a.image.service.url}/blobs/${DIGEST}` }).end();
+    });
     await b.get();
-    expect([seen.length, b.asked]).toEqual([1, 1]);
-    await new Promise((resolve) => liar.close(resolve));
+    expect([liar.seen.length, b.asked]).toEqual([1, 1]);
+    await liar.stop();
+  });
+
+  test("and gives it drop by drop is left for the registry", async () => {
+    const hasty = await startHost("hasty", { rateWindowMs: 50 });
+    const liar = await startLiar((_, response) => {
+      const drops = setInterval(() => response.write("."), 5);
+      response.once("close", () => clearInterval(drops));
+    });
+    await hasty.get();
+    expect([liar.seen.length, hasty.asked]).toEqual([1, 1]);
+    await liar.stop();
+  });
+
+  test("and is asked for more than it can give at once keeps nobody waiting in line", async () => {
+    const hasty = await startHost("hasty", { answerMs: 200 });
+    const liar = await startLiar(() => {});
+    const digests = Array.from({ length: 70 }, (_, i) => digestOf(`blob ${i}`) as Digest);
+    for (const digest of digests)
+      await redis.zadd(keys.blob(digest.slice("sha256:".length)), Date.now() + 60_000, "liar");
+    const reading = digests.map(async (digest) => {
+      for await (const _ of await hasty.peers.open(digest, NEVER, hasty.fromRegistry)) return;
+    });
+    await Promise.all(reading);
+    expect(hasty.asked).toBe(digests.length);
+    await liar.stop();
   });
 
   test("is forgotten after a while unless it says so again", async () => {

@@ -32,6 +32,11 @@ export interface PeerLimits {
   readonly waitMs: number;
   /** How long a host is not asked again for a blob that it was asked for: that there is a second time means that it went wrong. */
   readonly avoidMs: number;
+  /** How long another host may take until its answer begins, with the wait for a connection to it. */
+  readonly answerMs: number;
+  /** What comes from a host more slowly than that, of `rateWindowMs` of waiting, is had from elsewhere. */
+  readonly minBytesPerS: number;
+  readonly rateWindowMs: number;
 }
 
 const LIMITS: PeerLimits = {
@@ -41,6 +46,9 @@ const LIMITS: PeerLimits = {
   pollMs: 250,
   waitMs: 600_000,
   avoidMs: 60_000,
+  answerMs: 5_000,
+  minBytesPerS: 65_536,
+  rateWindowMs: 10_000,
 };
 
 /** Of the hosts that have a blob, so many are tried. */
@@ -71,9 +79,9 @@ export class ClusterPeers implements Peers {
 
   constructor({ redis, hostId, secret, log, limits }: ClusterPeersOptions) {
     this.#ledger = new BlobLedger(redis, hostId);
-    this.#client = new PeerClient(secret);
-    this.#log = log;
     this.#limits = { ...LIMITS, ...limits };
+    this.#client = new PeerClient(secret, this.#limits);
+    this.#log = log;
   }
 
   /** From now on this host says again what it has, three times as often as it would be forgotten. */
