@@ -64,7 +64,8 @@ export class Hosts {
   /** Has an image pulled by a host, and tells how it goes. The last event is `ready` or `failed`; nothing is thrown but the signal's reason. */
   async *pull(host: HostRecord, request: object, signal: AbortSignal): AsyncGenerator<HostPullEvent, void> {
     try {
-      const call = { method: "POST", path: "/images/pull", json: request, signal, answerMs: LONG_WORK_MS } as const;
+      // The answer begins before the pull does, and is then never silent for long.
+      const call = { method: "POST", path: "/images/pull", json: request, signal, answerMs: this.#answerMs } as const;
       const body = await this.#client.open(host, call);
       for await (const line of readLines(body)) {
         const event = line.startsWith("data: ") && PullEvent.safeParse(JSON.parse(line.slice("data: ".length))).data;

@@ -257,15 +257,18 @@ describe("a pull", () => {
     await ended.promise;
   });
 
-  test("on a host that is gone is told as that host's failure", async () => {
+  test("on a host that is gone, or does not answer, is told as that host's failure", async () => {
     await publishHost(redis, { id: "gone", imagesUrl: "http://127.0.0.1:1" });
-    const told = await events(await post("/v1/images/pull", { reference: "busybox", hosts: ["gone"] }));
+    const silent = await silentHost("silent");
+    const told = await events(await post("/v1/images/pull", { reference: "busybox", hosts: ["gone", "silent"] }));
     expect(told).toEqual([
-      ["hosts", { hosts: ["gone"] }],
+      ["hosts", { hosts: ["gone", "silent"] }],
       ["failed", expect.objectContaining({ host: "gone", reason: "host_unavailable" })],
+      ["failed", expect.objectContaining({ host: "silent", reason: "host_unavailable" })],
       ["end", {}],
     ]);
-    await forget("gone");
+    for (const id of ["gone", "silent"]) await forget(id);
+    silent.close();
   });
 });
 

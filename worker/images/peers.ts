@@ -180,25 +180,35 @@ export class ClusterPeers implements Peers {
     turn: Turn,
     { signal, fromRegistry }: { signal: AbortSignal; fromRegistry: FromRegistry },
   ): Promise<Bytes> {
+    const stop = this.#renewing(turn); // The registry may have its callers wait, or be tried again.
     try {
       return this.#whileRenewed(hex, turn, await fromRegistry(signal));
     } catch (error) {
       await this.#giveBack(hex);
       throw error;
+    } finally {
+      stop();
     }
   }
 
+  /** If Redis is away it is another's, after a while. Returns the way to stop. */
+  #renewing(turn: Turn): () => void {
+    const { turnMs, renewMs } = this.#limits;
+    const timer = setInterval(() => void turn.renew(turnMs).catch(() => false), renewMs).unref();
+    return () => clearInterval(timer);
+  }
+
   async *#whileRenewed(hex: string, turn: Turn, bytes: Bytes): AsyncGenerator<Uint8Array, void> {
-    const { turnMs, renewMs, lingerMs } = this.#limits;
-    const renew = (forMs: number) => turn.renew(forMs).catch(() => false); // It is then another's, after a while.
-    const timer = setInterval(() => void renew(turnMs), renewMs).unref();
+    const { turnMs, lingerMs } = this.#limits;
+    const stop = this.#renewing(turn);
+    const renew = (forMs: number) => turn.renew(forMs).catch(() => false);
     let whole = false;
     try {
       await renew(turnMs);
       yield* bytes;
       whole = true;
     } finally {
-      clearInterval(timer);
+      stop();
       if (whole) await renew(lingerMs);
       else await this.#giveBack(hex);
     }
