@@ -43,10 +43,7 @@ export class ClusterSecret {
 
   /** As it was read once; errors are Redis' own, and are not kept. */
   read(): Promise<string> {
-    this.#secret ??= this.#load().catch((error) => {
-      this.#secret = undefined;
-      throw error;
-    });
+    this.#secret ??= this.#begin();
     return this.#secret;
   }
 
@@ -56,11 +53,19 @@ export class ClusterSecret {
     return this.read();
   }
 
+  #begin(): Promise<string> {
+    this.#readAtMs = monotonicMs();
+    const reading = this.#load().catch((error) => {
+      if (this.#secret === reading) this.#secret = undefined;
+      throw error;
+    });
+    return reading;
+  }
+
   async #load(): Promise<string> {
     await this.#redis.set(keys.secret, randomBytes(32).toString("hex"), "NX");
     const secret = await this.#redis.get(keys.secret);
     if (!secret) throw new Error("Redis lost the secret while it was read");
-    this.#readAtMs = monotonicMs();
     return secret;
   }
 }

@@ -6,7 +6,6 @@ import { MayflyError } from "../../core/errors.ts";
 import type { HostRecord } from "../../core/host.ts";
 import { type ClusterSecret, signHostRequest } from "../../core/host-token.ts";
 import { RateFloor } from "../../runtime/index.ts";
-import type { PeerLimits } from "./peers.ts";
 
 /** A host of one cluster is near; one that takes longer is away, and the registry is there. */
 const CONNECT_MS = 2_000;
@@ -20,7 +19,13 @@ const KEEP_ALIVE_MS = 30_000;
 /** Blobs under way from one host: three each of some twenty images. What is more waits in line, no longer than for an answer. */
 const CONNECTIONS = 64;
 
-type Limits = Pick<PeerLimits, "answerMs" | "minBytesPerS" | "rateWindowMs">;
+export interface AnswerLimits {
+  /** How long another host may take until its answer begins, with the wait for a connection to it. */
+  readonly answerMs: number;
+  /** What comes from a host more slowly than that, of `rateWindowMs` of waiting, is had from elsewhere. */
+  readonly minBytesPerS: number;
+  readonly rateWindowMs: number;
+}
 
 export type Holder = Pick<HostRecord, "id"> & { readonly imagesUrl: string };
 
@@ -32,9 +37,9 @@ export class PeerClient {
     connections: CONNECTIONS,
   });
 
-  readonly #limits: Limits;
+  readonly #limits: AnswerLimits;
 
-  constructor(secret: ClusterSecret, limits: Limits) {
+  constructor(secret: ClusterSecret, limits: AnswerLimits) {
     this.#secret = secret;
     this.#limits = limits;
   }
@@ -67,7 +72,7 @@ export class PeerClient {
 }
 
 /** The same bytes; TooSlowError if they come more slowly than they must. */
-async function* inTime(body: AsyncIterable<Uint8Array>, limits: Limits): AsyncGenerator<Uint8Array, void> {
+async function* inTime(body: AsyncIterable<Uint8Array>, limits: AnswerLimits): AsyncGenerator<Uint8Array, void> {
   const floor = new RateFloor(limits.minBytesPerS, limits.rateWindowMs);
   let sinceMs = monotonicMs();
   for await (const chunk of body) {

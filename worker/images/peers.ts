@@ -13,13 +13,13 @@ import type { ClusterSecret } from "../../core/host-token.ts";
 import type { Log } from "../../core/log.ts";
 import type { Peers } from "../../runtime/index.ts";
 import { BlobLedger, HELD_MS, type Turn } from "./blob-ledger.ts";
-import { PeerClient } from "./peer-client.ts";
+import { type AnswerLimits, PeerClient } from "./peer-client.ts";
 
 type Digest = Parameters<Peers["open"]>[0];
 type FromRegistry = Parameters<Peers["open"]>[2];
 type Bytes = Awaited<ReturnType<FromRegistry>>;
 
-export interface PeerLimits {
+export interface PeerLimits extends AnswerLimits {
   /** A turn that is not renewed goes to another after this: a host that died in the middle is waited for no longer. */
   readonly turnMs: number;
   /** How often it is renewed while the bytes come. */
@@ -32,11 +32,6 @@ export interface PeerLimits {
   readonly waitMs: number;
   /** How long a host is not asked again for a blob that it was asked for: that there is a second time means that it went wrong. */
   readonly avoidMs: number;
-  /** How long another host may take until its answer begins, with the wait for a connection to it. */
-  readonly answerMs: number;
-  /** What comes from a host more slowly than that, of `rateWindowMs` of waiting, is had from elsewhere. */
-  readonly minBytesPerS: number;
-  readonly rateWindowMs: number;
 }
 
 const LIMITS: PeerLimits = {
