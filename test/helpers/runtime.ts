@@ -74,9 +74,9 @@ export async function makeRuntime(options: UnderTestOptions = {}): Promise<Runti
     });
   const runtime = await create();
   const { reference } = await pushImage(registry, "busybox:test", await busyboxImage());
-  const image = await runtime.ensureImage(reference, AbortSignal.timeout(30_000));
+  const image = await runtime.ensureImage(reference, AbortSignal.timeout(60_000));
 
-  const open = (changes: Partial<SandboxSpec> = {}, signal: AbortSignal = AbortSignal.timeout(30_000)) =>
+  const open = (changes: Partial<SandboxSpec> = {}, signal: AbortSignal = AbortSignal.timeout(60_000)) =>
     runtime.openSandbox(
       {
         id: `run-${randomBytes(6).toString("hex")}`,

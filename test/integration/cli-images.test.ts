@@ -6,9 +6,10 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createClient, type PullProgress } from "../../cli/client.ts";
 import { MayflyError } from "../../core/errors.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { digestOf } from "../helpers/fake-image-admin.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
 import { type ImageHost, startImageHost } from "../helpers/image-host.ts";
@@ -64,9 +65,6 @@ async function mayfly(args: readonly string[], stdin = ""): Promise<Ended> {
   const [exitCode] = await once(child, "close");
   return { exitCode, ...text };
 }
-
-/** Far more than it ever takes, on a machine that is busy with other things. */
-const eventually = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 20_000, interval: 20 });
 
 const documents = (text: string) =>
   text

@@ -2,9 +2,10 @@
 
 import { createServer, type Server } from "node:net";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { MayflyError } from "../../core/errors.ts";
 import { keys } from "../../core/keys.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { digestOf } from "../helpers/fake-image-admin.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
 import { type ImageHost, publishHost, startImageHost } from "../helpers/image-host.ts";
@@ -41,9 +42,6 @@ afterAll(async () => {
   redis.disconnect();
   await server.stop();
 });
-
-/** Far more than it ever takes, on a machine that is busy with other things. */
-const eventually = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 20_000, interval: 20 });
 
 type Answer = Record<string, unknown> & { hosts: { host: string; error?: { reason: string } }[] };
 const get = async (path: string) => (await (await gateway.fetch(path)).json()) as Answer;
@@ -105,7 +103,7 @@ describe("what hosts have", () => {
       expect(error).toMatchObject({ code: "unavailable", reason: "host_unavailable" });
     for (const id of ["gone", "old", "silent"]) await forget(id);
     silent.close();
-  }, 20_000);
+  });
 
   test("is told of a host whose images cannot be read, without what the fault is", async () => {
     b.images.failure = new Error("secret");

@@ -1,12 +1,13 @@
 // The gateway's process end to end, over HTTP, with a real Redis and a worker whose program is a script in the test.
 
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { newRunId } from "../../core/ids.ts";
 import { keys, QUEUE_PREFIX, queueName } from "../../core/keys.ts";
 import type { RunRequest } from "../../core/request.ts";
 import type { Run } from "../../core/run.ts";
 import { Run as RunSchema } from "../../core/run.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { type FakeAttempt, type FakeWorker, startFakeWorker } from "../helpers/fake-worker.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
@@ -38,9 +39,6 @@ afterAll(async () => {
   redis.disconnect();
   await server.stop();
 });
-
-/** Far more than it ever takes, on a machine that is busy with other things. */
-const eventually = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 20_000, interval: 20 });
 
 const ACME = { authorization: "Bearer key-a" };
 const OTHER = { authorization: "Bearer key-o" };

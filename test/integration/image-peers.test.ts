@@ -5,12 +5,13 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { ClusterSecret } from "../../core/host-token.ts";
 import { keys } from "../../core/keys.ts";
 import { SILENT } from "../../core/log.ts";
 import { ClusterPeers, type PeerLimits } from "../../worker/images/peers.ts";
 import { connectOptional, connectRedis } from "../../worker/run-store.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { digestOf } from "../helpers/fake-image-admin.ts";
 import { type ImageHost, publishHost, startImageHost } from "../helpers/image-host.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
@@ -81,9 +82,6 @@ async function* registry(): AsyncGenerator<Uint8Array, void> {
     yield BYTES.subarray(at, at + 10_000);
   }
 }
-
-/** Far more than it ever takes, on a machine that is busy with other things. */
-const eventually = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
 
 let hosts: Host[] = [];
 

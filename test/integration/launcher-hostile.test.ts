@@ -415,7 +415,7 @@ describe.each([
       return Buffer.concat([begin, first, ...Array.from({ length: random(6) }, () => pick(...later))]);
     }
 
-    it(`leave nothing, ${FRAMES} of them`, { timeout: 120_000 }, async () => {
+    it(`leave nothing, ${FRAMES} of them`, { timeout: 600_000 }, async () => {
       let left = FRAMES;
       const lane = async () => {
         while (left-- > 0) {

@@ -7,6 +7,7 @@ import { RENEW_MS } from "../../../core/transitions.ts";
 import { Ledger } from "../../../worker/admission.ts";
 import { Intake } from "../../../worker/intake.ts";
 import { Offers, type OffersOptions } from "../../../worker/offers.ts";
+import { eventually } from "../../helpers/eventually.ts";
 import { heardLog } from "../../helpers/heard-log.ts";
 
 const FLAT = {
@@ -109,6 +110,6 @@ test("a run whose room a ticket has for a moment waits for it; one that gets non
   ledger.take({ cpus: 2, memoryBytes: 1, pids: 1 });
   handed("run_2", 1, 2);
   vi.useRealTimers();
-  await vi.waitFor(() => expect(released).toEqual(["run_2"]), 5_000);
+  await eventually(() => expect(released).toEqual(["run_2"]));
   expect(ids()).toEqual(["run_1"]);
 });
