@@ -135,9 +135,10 @@ function orHangUp(bytes: Readable, hangUp: (error: unknown) => void): ReadableSt
   );
 }
 
-/** Those that take runs first, and of them the one that has the fewest. */
+/** Those that can be asked and take runs first, and of them the one that has the fewest. */
 function byRoom(hosts: readonly HostRecord[]): HostRecord[] {
-  const rank = ({ state, running }: HostRecord) => (state === "ready" ? running : Number.MAX_SAFE_INTEGER);
+  const rank = ({ state, running, imagesUrl }: HostRecord) =>
+    state === "ready" && imagesUrl !== undefined ? running : Number.MAX_SAFE_INTEGER;
   return hosts.toSorted((a, b) => rank(a) - rank(b));
 }
 

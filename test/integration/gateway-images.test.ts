@@ -194,6 +194,21 @@ describe("what is done to them", () => {
   });
 });
 
+test("work of any length is given up for a host that has gone meanwhile, without a word", async () => {
+  const silent = await silentHost("silent");
+  const response = await post("/v1/images/verify", { hosts: ["a", "silent"] });
+  const told = events(response);
+  await eventually(() => expect(a.images.calls).toEqual(["verify all false"]));
+  await forget("silent");
+  expect(await told).toEqual([
+    ["hosts", { hosts: ["a", "silent"] }],
+    ["host", expect.objectContaining({ host: "a", verified: expect.anything() })],
+    ["host", { host: "silent", error: expect.objectContaining({ reason: "host_unavailable" }) }],
+    ["end", {}],
+  ]);
+  silent.close();
+});
+
 describe("a pull", () => {
   const layer = { digest: digestOf("l") as `sha256:${string}`, state: "done", bytes: 9, size: 9 } as const;
 
@@ -282,6 +297,12 @@ describe("an archive", () => {
     ]);
     expect(await events(await load("x:1\n", "?host=b"))).toContainEqual(["host", { host: "b", references: ["x:1"] }]);
     expect(b.images.held.has("x:1")).toBe(true);
+  });
+
+  test("is not sent to a host that cannot be asked, though it has the fewest runs", async () => {
+    await publishHost(redis, { id: "0-old" });
+    expect(await events(await load("x:1\n"))).toContainEqual(["host", { host: "a", references: ["x:1"] }]);
+    await forget("0-old");
   });
 
   test("is given on to all the others, if that is wanted", async () => {
