@@ -55,9 +55,13 @@ interface Ended {
   readonly stderr: string;
 }
 
-async function mayfly(args: readonly string[], stdin = ""): Promise<Ended> {
+function start(args: readonly string[]) {
   const env = { PATH: process.env.PATH, MAYFLY_URL: gateway.url, NODE_COMPILE_CACHE: join(directory, "compiled") };
-  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: "pipe" });
+  return spawn(process.execPath, [MAIN, ...args], { env, stdio: "pipe" });
+}
+
+async function mayfly(args: readonly string[], stdin = ""): Promise<Ended> {
+  const child = start(args);
   const text = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) child[name].on("data", (chunk) => (text[name] += chunk));
   child.stdin.on("error", () => {});
@@ -241,6 +245,23 @@ describe("mayfly load and save", () => {
       })();
     expect((await mayfly(["save", "--host", "a", "-o", file, "x:1"])).exitCode).toBe(1);
     expect([await readdir(own), await readFile(file, "utf8")]).toEqual([["saved.tar"], "before"]);
+  });
+
+  it.each(["SIGINT", "SIGTERM"] as const)("leave no part of a file behind at %s", async (signal) => {
+    const own = await mkdtemp(join(directory, "own-"));
+    a.images.add("x:1");
+    a.images.images.save = async () =>
+      (async function* () {
+        for (;;) {
+          yield Buffer.alloc(1_000);
+          await new Promise(setImmediate);
+        }
+      })();
+    const child = start(["save", "--host", "a", "-o", join(own, "saved.tar"), "x:1"]);
+    const ended = once(child, "close");
+    await eventually(async () => expect(await readdir(own)).toEqual([`saved.tar.${child.pid}.part`]));
+    child.kill(signal);
+    expect([await ended, await readdir(own)]).toEqual([[130, null], []]);
   });
 });
 
