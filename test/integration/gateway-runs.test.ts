@@ -472,6 +472,10 @@ test("neither output, nor stdin, nor the environment is ever in the queue's own 
   await runOf(post(request, wait(20)));
   await scan();
   expect(seen.length).toBeGreaterThan(3);
+  // A line is written after its answer.
+  const isTheLast = ({ event, method, status }: (typeof gateway.log)[number]) =>
+    event === "request" && method === "POST" && status === 200;
+  await eventually(() => expect(gateway.log.some(isTheLast)).toBe(true));
   for (const part of parts) {
     expect(seen.filter((text) => text.includes(part))).toEqual([]);
     expect(JSON.stringify(gateway.log)).not.toContain(part);
