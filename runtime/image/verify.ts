@@ -185,7 +185,7 @@ export function createVerifier({ stores, source, registry }: VerifierOptions) {
     const { digest } = layer;
     const place = await content.reserve(digest);
     try {
-      await writeVerified(place.path, digest, await from.blob(repository, layer, signal));
+      await writeVerified(place.path, layer, await from.blob(repository, layer, signal));
       await place.commit();
     } catch (error) {
       await place.discard();
@@ -216,11 +216,18 @@ async function faultOf(digest: Digest, what: string, anew: (() => Promise<void>)
   }
 }
 
-async function writeVerified(path: string, digest: Digest, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+async function writeVerified(
+  path: string,
+  { digest, size }: { digest: Digest; size: number },
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  let left = size;
   const hash = createHash("sha256");
   const file = await open(path, "wx", 0o600);
   try {
     for await (const chunk of bytes) {
+      left -= chunk.byteLength;
+      if (left < 0) throw new MayflyError("image_corrupt", `content ${digest} has more than ${size} bytes`);
       hash.update(chunk);
       await file.writeFile(chunk);
     }

@@ -16,8 +16,12 @@ const DIGESTS = [IMAGE.manifest, ...IMAGE.blobs].map(({ digest }) => digest);
 class FakePeers implements Peers {
   readonly has = new Map<string, Buffer>();
   readonly told: string[] = [];
+  /** Of what is endless: how many bytes were taken. */
+  readonly given = { bytes: 0 };
   /** Every blob that it has breaks off after its first byte. */
   breaksOff = false;
+  /** Every blob that it has goes on for ever. */
+  isEndless = false;
 
   async open(
     digest: string,
@@ -26,6 +30,7 @@ class FakePeers implements Peers {
   ): Promise<Bytes> {
     const bytes = this.has.get(digest);
     if (bytes && this.breaksOff) return broken(bytes);
+    if (bytes && this.isEndless) return endless(bytes, this.given);
     return bytes ? only(bytes) : fromRegistry(signal);
   }
 
@@ -40,6 +45,10 @@ class FakePeers implements Peers {
 
 async function* only(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
+}
+
+async function* endless(bytes: Buffer, given: { bytes: number }): AsyncGenerator<Buffer> {
+  for (; given.bytes < 10_000_000; given.bytes += bytes.length) yield bytes; // As good as.
 }
 
 async function* broken(bytes: Buffer): AsyncGenerator<Buffer> {
@@ -104,18 +113,23 @@ test("peers that die in the middle, one after the other, of a document or a laye
   expect((await host.store.admin.verify({ repair: false }, NEVER)).faults).toEqual([]);
 });
 
-test("a blob that is repaired comes from the registry if the peer dies in the middle", async () => {
-  const { byDigest } = registry.add("demo/a:1", IMAGE);
-  (await host.store.ensure(byDigest, NEVER)).release();
-  const [layer] = IMAGE.blobs.filter(({ mediaType }) => mediaType.includes("layer"));
-  if (!layer) throw new Error("the image has a layer");
-  await rm(join(host.stateDir, "content/sha256", layer.digest.slice("sha256:".length)));
-  peers.has.set(layer.digest, layer.bytes);
-  peers.breaksOff = true;
-  await host.store.admin.verify({ repair: true }, NEVER);
-  expect((await host.store.admin.verify({ repair: true }, NEVER)).faults).toEqual([]);
-  expect(registry.count(new RegExp(layer.digest))).toBe(2);
-});
+test.each(["dies in the middle", "never comes to an end"])(
+  "a blob that is repaired comes from the registry if the peer %s",
+  async (what) => {
+    const { byDigest } = registry.add("demo/a:1", IMAGE);
+    (await host.store.ensure(byDigest, NEVER)).release();
+    const [layer] = IMAGE.blobs.filter(({ mediaType }) => mediaType.includes("layer"));
+    if (!layer) throw new Error("the image has a layer");
+    await rm(join(host.stateDir, "content/sha256", layer.digest.slice("sha256:".length)));
+    peers.has.set(layer.digest, layer.bytes);
+    peers.breaksOff = what === "dies in the middle";
+    peers.isEndless = !peers.breaksOff;
+    await host.store.admin.verify({ repair: true }, NEVER);
+    expect((await host.store.admin.verify({ repair: true }, NEVER)).faults).toEqual([]);
+    expect(registry.count(new RegExp(layer.digest))).toBe(2);
+    expect(peers.given.bytes).toBeLessThanOrEqual(2 * layer.bytes.length);
+  },
+);
 
 test("a run that is never to pull asks no peer either", async () => {
   const { byDigest } = registry.add("demo/a:1", IMAGE);
