@@ -11,7 +11,7 @@ sandboxDriverContract("launcher (without)", () => makeRuntime({ driver: "launche
 
 it("brings 1 GiB through stdin, cat and stdout whole", { timeout: 600_000 }, async () => {
   const under = await makeRuntime({ driver: "launcher" });
-  const sandbox = await under.open({ argv: ["cat"], deadlineMs: 120_000 });
+  const sandbox = await under.open({ argv: ["cat"], deadlineMs: 600_000 });
   const piece = randomBytes(2 ** 20);
   const [sent, heard] = [createHash("sha256"), createHash("sha256")];
   const feed = async () => {

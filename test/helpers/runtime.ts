@@ -87,7 +87,7 @@ export async function makeRuntime(options: UnderTestOptions = {}): Promise<Runti
         user: "",
         hostname: "mayfly-test",
         limits: { cpus: 1, memoryBytes: 64 * MIB, pids: 64, diskBytes: 16 * MIB },
-        deadlineMs: 30_000,
+        deadlineMs: 300_000,
         ...changes,
       },
       signal,
