@@ -7,7 +7,7 @@ export default defineConfig({
     pool: "forks",
     include: ["test/**/*.long.ts"],
     fileParallelism: false,
-    hookTimeout: 60_000,
+    hookTimeout: 120_000,
     disableConsoleIntercept: true,
   },
 });

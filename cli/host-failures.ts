@@ -12,6 +12,13 @@ export async function tellFailures(failed: readonly HostFailure[], { io, json }:
   return failed.length > 0 ? EXIT.failed : EXIT.ok;
 }
 
+/** Where no host was there to do it, nothing was done, and that is a failure. Resolves to the exit code. */
+export async function tellNobody(hosts: number, what: string, io: Io): Promise<number> {
+  if (hosts > 0) return EXIT.ok;
+  await note(io, `there is no host ${what}`);
+  return EXIT.failed;
+}
+
 /** Of a question about one image: hosts that do not have it are no failure if one does. */
 export function withoutAbsent(failed: readonly HostFailure[], someHaveIt: boolean): readonly HostFailure[] {
   return someHaveIt ? failed.filter(({ error }) => error.reason !== "image_not_present") : failed;

@@ -4,10 +4,10 @@ import type { HistoryEntry, HostFailure, ImageInspection, Verified } from "../co
 import type { Client } from "./client.ts";
 import { eachRun } from "./each-run.ts";
 import { EXIT } from "./exit-codes.ts";
-import { tellFailures, withoutAbsent } from "./host-failures.ts";
+import { tellFailures, tellNobody, withoutAbsent } from "./host-failures.ts";
 import { humanSize } from "./human-size.ts";
 import { parted } from "./image-client.ts";
-import { type Io, note, printJson } from "./io.ts";
+import { type Io, jsonText, printJson } from "./io.ts";
 import { alignColumns, formatAge, printable } from "./table.ts";
 
 interface Surroundings {
@@ -38,9 +38,7 @@ export const IMAGE_ACTIONS: Readonly<Record<string, ImageAction>> = {
     execute: (references, within) =>
       eachImage(references, within, async (image, host) => {
         const value = { host, ...image };
-        await (within.json
-          ? printJson(within.io, value)
-          : within.io.stdout.write(`${JSON.stringify(value, null, 2)}\n`));
+        await (within.json ? printJson(within.io, value) : within.io.stdout.write(`${jsonText(value, 2)}\n`));
       }),
   },
   history: {
@@ -71,8 +69,8 @@ async function eachImage(
     const { done, failed } = parted((await client.images.inspect(reference, { host })).hosts);
     const [first] = done;
     if (first) await show(first.image, first.host);
-    else if (failed.length === 0) await note(io, `there is no host that could have ${reference}`);
     if (!first) exitCode = EXIT.failed;
+    await tellNobody(done.length + failed.length, `that could have ${reference}`, io);
     await tellFailures(withoutAbsent(failed, first !== undefined), { io, json });
   });
   return Math.max(exitCode, told);
@@ -85,7 +83,8 @@ async function pin(references: readonly string[], pinned: boolean, within: Surro
     const { done, failed } = parted((await client.images.pin(reference, pinned, { host: flags.host })).hosts);
     for (const { host } of done)
       await (json ? printJson(io, { host, reference, pinned }) : io.stdout.write(`${host}: ${reference}\n`));
-    exitCode = Math.max(exitCode, await tellFailures(withoutAbsent(failed, done.length > 0), { io, json }));
+    const nobody = await tellNobody(done.length + failed.length, `that could have ${reference}`, io);
+    exitCode = Math.max(exitCode, nobody, await tellFailures(withoutAbsent(failed, done.length > 0), { io, json }));
   });
   return Math.max(exitCode, told);
 }
@@ -129,7 +128,9 @@ async function verifyOne(reference: string | undefined, { client, flags, io, jso
   }
   const isForOne = reference !== undefined && verifications > 0;
   const exitCode = await tellFailures(withoutAbsent(failed, isForOne), { io, json });
-  return faults > 0 ? EXIT.failed : exitCode;
+  if (faults > 0) return EXIT.failed;
+  if (reference === undefined) return exitCode; // Of all images there are none, and all are well.
+  return Math.max(exitCode, await tellNobody(verifications + failed.length, `that could have ${reference}`, io));
 }
 
 function verifiedLines(host: string, { layers, blobs, faults }: Verified): string[] {

@@ -4,6 +4,7 @@ import type { Readable } from "node:stream";
 import type { Env } from "./environment.ts";
 import type { NewFile } from "./new-file.ts";
 import { ReaderGone, type Sink } from "./sink.ts";
+import { printable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface Io {
@@ -33,15 +34,23 @@ export interface Io {
 }
 
 /** A line for the person at the terminal. Nobody may be there, and that changes nothing. */
-export const note = (io: Pick<Io, "stderr">, message: string): Promise<void> => tell(io, `mayfly: ${message}\n`);
+export const note = (io: Pick<Io, "stderr">, message: string): Promise<void> =>
+  tell(io, `mayfly: ${message.split("\n").map(printable).join("\n")}\n`);
 
 /** The same for a program: an error with `--json`. */
-export const noteJson = (io: Pick<Io, "stderr">, value: unknown): Promise<void> =>
-  tell(io, `${JSON.stringify(value)}\n`);
+export const noteJson = (io: Pick<Io, "stderr">, value: unknown): Promise<void> => tell(io, `${jsonText(value)}\n`);
 
 /** One JSON document on one line: what `--json` prints, for each thing it tells of. */
 export async function printJson(io: Pick<Io, "stdout">, value: unknown): Promise<void> {
-  await io.stdout.write(`${JSON.stringify(value)}\n`);
+  await io.stdout.write(`${jsonText(value)}\n`);
+}
+
+/** As JSON.stringify, which leaves the upper control characters as they are: a terminal would obey them. */
+export function jsonText(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replace(
+    /[\u007f-\u009f]/g,
+    (character) => `\\u00${character.charCodeAt(0).toString(16)}`,
+  );
 }
 
 async function tell(io: Pick<Io, "stderr">, text: string): Promise<void> {

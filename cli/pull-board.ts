@@ -35,12 +35,12 @@ export class PullBoard {
     return state !== before && state !== "pulling" ? [`${host}: ${short(digest)} ${state}`] : [];
   }
 
-  /** At most `rows` lines of at most `columns` characters; layers that are under way go before those that are done. */
+  /** At most `rows` lines, one at least, of at most `columns` characters; layers that are under way go before those that are done. */
   draw(rows: number, columns: number): string[] {
     const layers = [...this.#layers].map(([digest, layer]) => ({ digest, layer, isOver: isOver(layer) }));
     const under = layers.filter(({ isOver }) => !isOver);
     const over = layers.filter(({ isOver }) => isOver);
-    const room = Math.max(1, rows - 1);
+    const room = Math.max(0, rows - 1);
     const shown = new Set([...under, ...over].slice(0, room));
     const lines = layers.filter((each) => shown.has(each)).map(({ digest, layer }) => line(digest, layer));
     return [...lines, this.#summary(over.length)].map((text) => text.slice(0, columns - 1));

@@ -34,33 +34,47 @@ const LOOK_AGAIN_MS = 1_000;
 /** The secret of the cluster. Whoever first wants one makes it. */
 export class ClusterSecret {
   readonly #redis: SecretRedis;
-  #secret: Promise<string> | undefined;
-  #readAtMs = 0;
+  #secret: string | undefined;
+  #looking: Promise<string> | undefined;
+  #lookedAtMs = 0;
 
   constructor(redis: SecretRedis) {
     this.#redis = redis;
   }
 
   /** As it was read once; errors are Redis' own, and are not kept. */
-  read(): Promise<string> {
-    this.#secret ??= this.#load().catch((error) => {
-      this.#secret = undefined;
-      throw error;
-    });
-    return this.#secret;
+  async read(): Promise<string> {
+    return this.#secret ?? this.#look();
   }
 
-  /** To be called when a signature was not right: as it is in Redis now, or was a second ago. */
-  readAgain(): Promise<string> {
-    if (monotonicMs() - this.#readAtMs >= LOOK_AGAIN_MS) this.#secret = undefined;
-    return this.read();
+  /**
+   * To be called when a signature was not right: as it is in Redis now, or was a second ago. Anybody can send such a signature, so
+   * what was known stays until another is, whatever becomes of Redis meanwhile.
+   */
+  async readAgain(): Promise<string> {
+    const isNew = monotonicMs() - this.#lookedAtMs < LOOK_AGAIN_MS;
+    return isNew && !this.#looking ? this.read() : this.#look();
+  }
+
+  /** However many want to know, it is one look at a time. */
+  #look(): Promise<string> {
+    this.#looking ??= this.#load()
+      .catch((error) => {
+        if (this.#secret === undefined) throw error;
+        return this.#secret;
+      })
+      .finally(() => {
+        this.#looking = undefined;
+      });
+    return this.#looking;
   }
 
   async #load(): Promise<string> {
+    this.#lookedAtMs = monotonicMs();
     await this.#redis.set(keys.secret, randomBytes(32).toString("hex"), "NX");
     const secret = await this.#redis.get(keys.secret);
     if (!secret) throw new Error("Redis lost the secret while it was read");
-    this.#readAtMs = monotonicMs();
+    this.#secret = secret;
     return secret;
   }
 }

@@ -15,6 +15,7 @@ import type { GatewayEnv } from "./context.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
+import { dropBody } from "./middleware/drop-body.ts";
 import { limitBody } from "./middleware/limit-body.ts";
 import { requireJson } from "./middleware/require-json.ts";
 import { requireOperator } from "./middleware/require-operator.ts";
@@ -51,6 +52,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   });
   app.use(requestId());
   app.use(wideEvent(log));
+  app.use(dropBody());
   app.use(findCaller ? authenticate(findCaller) : trustLoopback());
   app.use(requireOperator());
   app.use(limitBody(maxBodyBytes, maxArchiveBytes));

@@ -37,6 +37,7 @@ export type { ImageAdmin } from "./image/admin.ts";
 export type { EnsureOptions, HeldImage, Image, ImageConfig, LayerProgress, PullPolicy } from "./image/image.ts";
 export type { Peers } from "./image/peers.ts";
 export { IMAGE_PATTERN_FORM, type ImageRules, isImagePattern } from "./image/policy.ts";
+export { RateFloor } from "./registry/rate-floor.ts";
 export type {
   Blanks,
   ProcessEnd,

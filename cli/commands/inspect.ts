@@ -2,7 +2,7 @@
 
 import { defineCommand } from "../command.ts";
 import { eachRun } from "../each-run.ts";
-import { printJson } from "../io.ts";
+import { jsonText, printJson } from "../io.ts";
 
 export const inspect = defineCommand({
   name: "inspect",
@@ -14,6 +14,6 @@ export const inspect = defineCommand({
   execute: ({ operands, json, io, client }) =>
     eachRun(operands, { io, json, helpOf: "mayfly inspect" }, async (id) => {
       const run = await client.getRun(id);
-      await (json ? printJson(io, run) : io.stdout.write(`${JSON.stringify(run, null, 2)}\n`));
+      await (json ? printJson(io, run) : io.stdout.write(`${jsonText(run, 2)}\n`));
     }),
 });

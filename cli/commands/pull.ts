@@ -2,9 +2,8 @@
 
 import type { HostFailure } from "../../core/images.ts";
 import { defineCommand } from "../command.ts";
-import { EXIT } from "../exit-codes.ts";
-import { tellFailures } from "../host-failures.ts";
-import { note, printJson } from "../io.ts";
+import { tellFailures, tellNobody } from "../host-failures.ts";
+import { printJson } from "../io.ts";
 import { PullBoard } from "../pull-board.ts";
 import { Redraw } from "../redraw.ts";
 import { printable } from "../table.ts";
@@ -41,9 +40,7 @@ export const pull = defineCommand({
       else for (const line of lines) await io.stdout.write(`${printable(line)}\n`);
     }
     if (isDrawn) await draw(true);
-    if (hosts.length > 0) return tellFailures(failed, { io, json });
-    await note(io, "there is no host that could pull it");
-    return EXIT.failed;
+    return Math.max(await tellFailures(failed, { io, json }), await tellNobody(hosts.length, "that could pull it", io));
   },
 });
 

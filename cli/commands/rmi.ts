@@ -3,7 +3,7 @@
 import { defineCommand } from "../command.ts";
 import { eachRun } from "../each-run.ts";
 import { EXIT } from "../exit-codes.ts";
-import { tellFailures, withoutAbsent } from "../host-failures.ts";
+import { tellFailures, tellNobody, withoutAbsent } from "../host-failures.ts";
 import { humanSize } from "../human-size.ts";
 import { parted } from "../image-client.ts";
 import { printJson } from "../io.ts";
@@ -27,7 +27,8 @@ export const rmi = defineCommand({
         await (json ? printJson(io, { host, reference, ...reclaimed }) : io.stdout.write(line));
       }
       const code = await tellFailures(withoutAbsent(failed, done.length > 0), { io, json });
-      exitCode = Math.max(exitCode, code);
+      const nobody = await tellNobody(done.length + failed.length, `that could have ${reference}`, io);
+      exitCode = Math.max(exitCode, code, nobody);
     });
     return Math.max(exitCode, told);
   },

@@ -3,6 +3,7 @@
 import type { Client } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
+import type { Io } from "../io.ts";
 import type { Sink } from "../sink.ts";
 import { UsageError } from "../usage-error.ts";
 
@@ -26,25 +27,41 @@ export const save = defineCommand({
       throw new UsageError(`--format ${JSON.stringify(format)} is not one of ${FORMATS.join(", ")}`);
     if (output === undefined && io.terminal.isOutput)
       throw new UsageError("an archive is not written to a terminal: -o FILE is needed, or stdout that is none");
-    const archive = client.images.save(operands, { host, format: known });
-    if (output === undefined) await copy(archive, io.stdout);
-    else {
-      // Refusals come before the first byte, and so before there is a file.
-      const first = await archive.next();
-      const file = await io.createFile(output);
-      try {
-        if (!first.done) await file.write(first.value);
-        await copy(archive, file);
-      } catch (error) {
-        await file.abandon();
-        throw error;
-      }
-      await file.finish();
-    }
+    const open = (signal?: AbortSignal) => client.images.save(operands, { host, format: known, signal });
+    if (output !== undefined) return saveTo(output, open, io);
+    await copy(open(), io.stdout);
     return EXIT.ok;
   },
 });
 
-async function copy(archive: ReturnType<Client["images"]["save"]>, to: Sink): Promise<void> {
+type Archive = ReturnType<Client["images"]["save"]>;
+
+/** A signal ends it, and what there is of the file goes. Resolves to the exit code. */
+async function saveTo(path: string, open: (signal: AbortSignal) => Archive, io: Io): Promise<number> {
+  const leaving = new AbortController();
+  const stop = io.onSignal(() => leaving.abort());
+  try {
+    const archive = open(leaving.signal);
+    // Refusals come before the first byte, and so before there is a file.
+    const first = await archive.next();
+    const file = await io.createFile(path);
+    try {
+      if (!first.done) await file.write(first.value);
+      await copy(archive, file);
+    } catch (error) {
+      await file.abandon();
+      throw error;
+    }
+    await file.finish();
+    return EXIT.ok;
+  } catch (error) {
+    if (leaving.signal.aborted) return EXIT.cancelled;
+    throw error;
+  } finally {
+    stop();
+  }
+}
+
+async function copy(archive: Archive, to: Sink): Promise<void> {
   for await (const chunk of archive) await to.write(chunk);
 }

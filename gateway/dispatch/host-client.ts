@@ -31,6 +31,9 @@ export interface HostCall {
   readonly signal: AbortSignal;
 }
 
+const SIGNATURE_REFUSED =
+  "does not take this gateway's signature: is its Redis another one, or its clock more than a minute off?";
+
 const Refusal = z.object({ reason: z.string(), message: z.string() });
 
 export class HostClient {
@@ -48,7 +51,8 @@ export class HostClient {
       await answer.body.dump();
       answer = await this.#exchange(host, call, await this.#secret.readAgain());
     }
-    if (answer.statusCode === 200) return answer.body;
+    // Whoever reads it is told of its errors; one that is destroyed unread has some too, and nobody to tell.
+    if (answer.statusCode === 200) return answer.body.on("error", () => {});
     throw refusalOf(host, answer.statusCode, await readJson(host, answer.body).catch(() => undefined));
   }
 
@@ -103,7 +107,7 @@ function refusalOf(host: HostRecord, status: number, body: unknown): MayflyError
   const { success, data } = Refusal.safeParse(body);
   if (!success) return unavailable(host, `answers with status ${status}`);
   // The caller's key is not in question: it is the host that does not trust this gateway.
-  if (status === 401) return unavailable(host, "does not know this gateway's signature");
+  if (status === 401) return unavailable(host, SIGNATURE_REFUSED);
   return hostError(host.id, data.reason, data.message);
 }
 

@@ -19,6 +19,9 @@ export const WORK_MS = 240_000;
 /** Work of any length, that is told of while it goes on. */
 export const LONG_WORK_MS = 6 * 3_600_000;
 
+/** While work goes on: how often it is looked whether its host still tells of itself. */
+const LOOK_MS = 5_000;
+
 /** Pulls, checks and archives under way at one gateway. */
 const MAX_STREAMS = 64;
 
@@ -53,18 +56,36 @@ export class Hosts {
 
   /** Asks one host. Errors: `host_unavailable`, the host's own. */
   ask<T>(host: HostRecord, schema: z.ZodType<T>, call: Omit<HostCall, "answerMs"> & { answerMs?: number }): Promise<T> {
-    return this.#client.ask(host, schema, { answerMs: this.#answerMs, ...call });
+    return this.#whileThere(host, call.signal, (signal) =>
+      this.#client.ask(host, schema, { answerMs: this.#answerMs, ...call, signal }),
+    );
   }
 
   /** The body of a host's answer, as it comes. */
-  open(host: HostRecord, call: HostCall): Promise<Readable> {
-    return this.#client.open(host, call);
+  async open(host: HostRecord, call: HostCall): Promise<Readable> {
+    return this.#whileThere(host, call.signal, (signal) => this.#client.open(host, { ...call, signal }));
+  }
+
+  /** A process that hangs keeps its connections; but its record goes, as that of one that was killed. */
+  async #whileThere<T>(host: HostRecord, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const gone = new AbortController();
+    const look = async () => {
+      const hosts = await this.#store.hosts();
+      if (!hosts.some(({ id }) => id === host.id)) gone.abort(unavailable(host, "has gone"));
+    };
+    const timer = setInterval(() => void look().catch(() => {}), LOOK_MS); // Without Redis nobody knows who is gone.
+    try {
+      return await work(AbortSignal.any([signal, gone.signal]));
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   /** Has an image pulled by a host, and tells how it goes. The last event is `ready` or `failed`; nothing is thrown but the signal's reason. */
   async *pull(host: HostRecord, request: object, signal: AbortSignal): AsyncGenerator<HostPullEvent, void> {
     try {
-      const call = { method: "POST", path: "/images/pull", json: request, signal, answerMs: LONG_WORK_MS } as const;
+      // The answer begins before the pull does, and is then never silent for long.
+      const call = { method: "POST", path: "/images/pull", json: request, signal, answerMs: this.#answerMs } as const;
       const body = await this.#client.open(host, call);
       for await (const line of readLines(body)) {
         const event = line.startsWith("data: ") && PullEvent.safeParse(JSON.parse(line.slice("data: ".length))).data;

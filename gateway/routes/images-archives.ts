@@ -78,7 +78,12 @@ export function registerImageArchives(
         if ("error" in loaded) throw new MayflyError("host_unavailable", `host ${first.id} could not load the archive`);
         if (loaded.references.length === 0)
           throw new MayflyError("image_unsupported", "the archive names no image by which it could be copied");
-        return { references: await give(host, await take(first, loaded.references, "oci", signal), signal) };
+        const saved = await take(first, loaded.references, "oci", signal);
+        try {
+          return { references: await give(host, saved, signal) };
+        } finally {
+          saved.destroy(); // A host that was never asked, or refuses it, has not read it.
+        }
       };
       await eachOf(others, PARALLEL_COPIES, async (host) => tell("host", await settled(host, () => copy(host))));
     });
@@ -95,7 +100,7 @@ export function registerImageArchives(
         if (!c.req.raw.signal.aborted) log.warn("images.save_failed", { id: c.get("requestId"), error });
         (c.env as Partial<HttpBindings> | undefined)?.outgoing?.destroy();
       });
-      return c.body(ReadableStream.from(whole), 200, {
+      return c.body(whole, 200, {
         "content-type": "application/x-tar",
         "x-content-type-options": "nosniff",
       });
@@ -106,21 +111,34 @@ export function registerImageArchives(
   });
 }
 
-/** The same bytes. If they fail, `hangUp` is to cut the connection: an answer that merely ended would be taken for whole. */
-async function* orHangUp(
-  bytes: AsyncIterable<Uint8Array<ArrayBuffer>>,
-  hangUp: (error: unknown) => void,
-): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
-  try {
-    yield* bytes;
-  } catch (error) {
-    hangUp(error);
-  }
+/**
+ * The same bytes, no faster than they are read; what they come from is destroyed when nobody reads on, or never began to. If they fail,
+ * `hangUp` is to cut the connection: an answer that merely ended would be taken for whole.
+ */
+function orHangUp(bytes: Readable, hangUp: (error: unknown) => void): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const reader = bytes[Symbol.asyncIterator]();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        } catch (error) {
+          hangUp(error);
+          controller.close();
+        }
+      },
+      cancel: () => void bytes.destroy(),
+    },
+    { highWaterMark: 0 },
+  );
 }
 
-/** Those that take runs first, and of them the one that has the fewest. */
+/** Those that can be asked and take runs first, and of them the one that has the fewest. */
 function byRoom(hosts: readonly HostRecord[]): HostRecord[] {
-  const rank = ({ state, running }: HostRecord) => (state === "ready" ? running : Number.MAX_SAFE_INTEGER);
+  const rank = ({ state, running, imagesUrl }: HostRecord) =>
+    state === "ready" && imagesUrl !== undefined ? running : Number.MAX_SAFE_INTEGER;
   return hosts.toSorted((a, b) => rank(a) - rank(b));
 }
 

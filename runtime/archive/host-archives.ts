@@ -50,9 +50,9 @@ export function createHostArchives({ store, stateDir, platform }: HostArchivesOp
         for (const reference of references) held.push(await store.ensure(reference, signal, { pull: "never" }));
         const source = sourceOf(store.stores, held);
         const names = held.map((image) => image.reference);
-        const bytes = Readable.from(await saveImages(names, format, { source, platform, signal }), {
-          objectMode: false,
-        });
+        const archive = await saveImages(names, format, { source, platform, signal });
+        signal.throwIfAborted(); // Node destroys at once what is tied to such a signal, and nobody would hear its error yet.
+        const bytes = Readable.from(archive, { objectMode: false });
         return addAbortSignal(signal, bytes).once("close", release);
       } catch (error) {
         release();

@@ -24,6 +24,8 @@ export interface HostImagesOptions {
   readonly platform: Platform;
   /** Where what is to be repaired comes from. */
   readonly source: Source;
+  /** See VerifierOptions. */
+  readonly registry: Source;
   readonly log: Log;
 }
 

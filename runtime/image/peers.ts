@@ -10,7 +10,7 @@ export interface Peers {
    * The blob from a host that has it. If none has, and another is fetching it from the registry, waits for that one, in bounds;
    * else answers what `fromRegistry` gives, as the one host of the cluster that asks there.
    * What comes from a peer is verified like anything else, by whoever reads it; a peer that fails in the middle is
-   * `registry_unavailable`, and is not asked for this blob again for a while.
+   * `registry_unavailable` with its name as `details.peer`, and is not asked for this blob again for a while.
    */
   open(digest: Digest, signal: AbortSignal, fromRegistry: (signal: AbortSignal) => Promise<Bytes>): Promise<Bytes>;
   /** This host has the blobs from now on and will send them to who asks. Never rejects: it is a hint. */

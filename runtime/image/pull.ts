@@ -16,7 +16,7 @@ import type { OnProgress } from "./progress.ts";
 import type { ImageRecord } from "./records.ts";
 import { formatReference, type Reference, type Repository } from "./reference.ts";
 import { type Documents, type Layer, type Named, type ResolvedImage, resolveImage } from "./resolve.ts";
-import { type Source, withKept } from "./sources.ts";
+import { mayComeFrom, type Source, withKept } from "./sources.ts";
 
 export interface PullerOptions {
   readonly stores: Stores;
@@ -130,8 +130,7 @@ export class Puller {
     const kept = await stores.content.stat(layer.digest);
     const from = kept ? withKept(source, stores.content) : source;
     const directory = await this.#from(from, layer, repository, pulling).catch(async (error: unknown) => {
-      const isCorrupt = isMayflyError(error) && error.reason === "image_corrupt";
-      if (!isCorrupt || from === registry) throw error;
+      if (!mayComeFrom(registry, from, error)) throw error;
       if (kept) await stores.content.remove(layer.digest);
       return this.#from(registry, layer, repository, pulling).catch((again: unknown) => {
         // Where nobody else is asked, what was wrong with it is what there is to tell.

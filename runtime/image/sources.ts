@@ -1,6 +1,6 @@
 // Where the bytes of an image come from, as one thing: a registry, and around it what may be asked before, or instead.
 
-import { MayflyError } from "../../core/errors.ts";
+import { isMayflyError, MayflyError } from "../../core/errors.ts";
 import type { Digest } from "../content/digest.ts";
 import { digestOf, isDigest } from "../content/digest.ts";
 import type { ContentStore } from "../content/store.ts";
@@ -14,10 +14,14 @@ export interface Source extends Omit<RegistryClient, "blob" | "distrust"> {
   distrust(blob: Bytes): boolean;
 }
 
-/** The other hosts of the cluster are asked first for whatever has a digest. Small things that they send wrong are asked of the registry. */
+/**
+ * The other hosts of the cluster are asked first for whatever has a digest. Small things that they send wrong, or not to their end, are
+ * asked of the registry; with a blob, that is its reader's to do (`mayComeFrom`).
+ */
 export function withPeers(registry: Source, peers: Peers): Source {
   const small = async (digest: Digest, maxBytes: number, signal: AbortSignal, ask: () => Promise<Buffer>) => {
-    const bytes = await wholeOf(await peers.open(digest, signal, async () => once(await ask())), maxBytes);
+    const opened = await peers.open(digest, signal, async () => once(await ask()));
+    const bytes = await wholeOf(opened, maxBytes).catch(() => signal.throwIfAborted());
     return bytes && digestOf(bytes) === digest ? bytes : ask();
   };
   return {
@@ -31,6 +35,12 @@ export function withPeers(registry: Source, peers: Peers): Source {
     blob: (repository, blob, signal) =>
       peers.open(blob.digest, signal, (asking) => registry.blob(repository, blob, asking)),
   };
+}
+
+/** Whether the registry by itself may give what another source has failed with: one that lied, or a peer that broke off. */
+export function mayComeFrom(registry: Source, source: Source, error: unknown): boolean {
+  if (source === registry || !isMayflyError(error)) return false;
+  return error.reason === "image_corrupt" || error.details.peer !== undefined;
 }
 
 /** Blobs that this host keeps are read from its disk: a layer may have gone while its blob stayed. */

@@ -145,7 +145,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
     ensure,
     layersDir,
     stores,
-    admin: createHostImages({ stores, collector, remover, platform, source, log }),
+    admin: createHostImages({ stores, collector, remover, platform, source, registry, log }),
     async admit(text, named, from, signal) {
       const reference = parseReference(text);
       policy(reference);

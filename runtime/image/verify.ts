@@ -17,12 +17,14 @@ import { parseManifest } from "./manifest.ts";
 import { contentPiece, layerPiece } from "./pieces.ts";
 import { parseReference, type Repository } from "./reference.ts";
 import type { Layer } from "./resolve.ts";
-import type { Source } from "./sources.ts";
+import { mayComeFrom, type Source } from "./sources.ts";
 
 export interface VerifierOptions {
   readonly stores: Stores;
   /** Where what is wrong or missing is fetched. */
   readonly source: Source;
+  /** Asked by itself when what came by way of others was not what it should be. */
+  readonly registry: Source;
 }
 
 export interface Verifying {
@@ -44,7 +46,7 @@ interface Findings {
   blobs: number;
 }
 
-export function createVerifier({ stores, source }: VerifierOptions) {
+export function createVerifier({ stores, source, registry }: VerifierOptions) {
   const { content, layers, leases, records } = stores;
 
   async function verify(images: readonly NamedImage[], verifying: Verifying): Promise<Verified> {
@@ -173,10 +175,17 @@ export function createVerifier({ stores, source }: VerifierOptions) {
   }
 
   async function fetchBlob(layer: Layer, repository: Repository, signal: AbortSignal): Promise<void> {
+    await fetchBlobFrom(source, layer, repository, signal).catch(async (error: unknown) => {
+      if (!mayComeFrom(registry, source, error)) throw error;
+      await fetchBlobFrom(registry, layer, repository, signal);
+    });
+  }
+
+  async function fetchBlobFrom(from: Source, layer: Layer, repository: Repository, signal: AbortSignal): Promise<void> {
     const { digest } = layer;
     const place = await content.reserve(digest);
     try {
-      await writeVerified(place.path, digest, await source.blob(repository, layer, signal));
+      await writeVerified(place.path, layer, await from.blob(repository, layer, signal));
       await place.commit();
     } catch (error) {
       await place.discard();
@@ -207,11 +216,18 @@ async function faultOf(digest: Digest, what: string, anew: (() => Promise<void>)
   }
 }
 
-async function writeVerified(path: string, digest: Digest, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+async function writeVerified(
+  path: string,
+  { digest, size }: { digest: Digest; size: number },
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  let left = size;
   const hash = createHash("sha256");
   const file = await open(path, "wx", 0o600);
   try {
     for await (const chunk of bytes) {
+      left -= chunk.byteLength;
+      if (left < 0) throw new MayflyError("image_corrupt", `content ${digest} has more than ${size} bytes`);
       hash.update(chunk);
       await file.writeFile(chunk);
     }

@@ -9,9 +9,9 @@ import { sandboxDriverContract } from "./sandbox-driver.ts";
 sandboxDriverContract("launcher (with blanks)", () => makeRuntime({ driver: "launcher", blanks: { min: 4, max: 16 } }));
 sandboxDriverContract("launcher (without)", () => makeRuntime({ driver: "launcher", blanks: { min: 0, max: 0 } }));
 
-it("brings 1 GiB through stdin, cat and stdout whole", { timeout: 120_000 }, async () => {
+it("brings 1 GiB through stdin, cat and stdout whole", { timeout: 600_000 }, async () => {
   const under = await makeRuntime({ driver: "launcher" });
-  const sandbox = await under.open({ argv: ["cat"], deadlineMs: 120_000 });
+  const sandbox = await under.open({ argv: ["cat"], deadlineMs: 600_000 });
   const piece = randomBytes(2 ** 20);
   const [sent, heard] = [createHash("sha256"), createHash("sha256")];
   const feed = async () => {

@@ -273,7 +273,7 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       });
 
       it("kills a sandbox whose deadline passes, and does not call that an end of the program's own", async () => {
-        const sandbox = await under.open({ argv: ["sleep", "300"], deadlineMs: 1_000 });
+        const sandbox = await under.open({ argv: ["sleep", "300"], deadlineMs: 4_000 });
         await expect(sandbox.ended).rejects.toMatchObject({
           reason: "host_unavailable",
           details: { stage: "deadline" },
@@ -310,9 +310,9 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       });
 
       it("lets a sandbox live whose deadline is extended", async () => {
-        const sandbox = await under.open({ argv: ["sh", "-c", "read line; exit 5"], deadlineMs: 1_500 });
+        const sandbox = await under.open({ argv: ["sh", "-c", "read line; exit 5"], deadlineMs: 4_000 });
         sandbox.extend(30_000);
-        await new Promise((resolve) => setTimeout(resolve, 1_600)); // The first deadline is what is waited for.
+        await new Promise((resolve) => setTimeout(resolve, 4_100)); // The first deadline is what is waited for.
         sandbox.stdin.end("go\n");
         expect((await sandbox.ended).process).toEqual({ kind: "exited", exitCode: 5 });
         await sandbox.close();

@@ -36,6 +36,8 @@ export interface Cluster {
   get(id: string, waitSeconds?: number): Promise<Run>;
   /** Resolves when the run is in this state, as told by its events. */
   reaches(id: string, state: Run["state"]): Promise<void>;
+  /** Resolves when the run's stdout, as told by its events, has this in it. */
+  says(id: string, text: string): Promise<void>;
   fetch(path: string, init?: RequestInit): Promise<Response>;
   stop(): Promise<void>;
 }
@@ -114,15 +116,20 @@ export async function startCluster(
     }
   };
 
-  async function reaches(id: string, state: Run["state"]): Promise<void> {
+  async function follow(id: string, isThere: (seen: string) => boolean): Promise<void> {
     const answer = await call(`/v1/runs/${id}/events`);
     let seen = "";
     for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
       seen += Buffer.from(chunk).toString("utf8");
-      if (seen.includes(`"state":"${state}"`)) return; // Leaving the loop closes the stream.
+      if (isThere(seen)) return; // Leaving the loop closes the stream.
     }
-    throw new Error(`${id} ended without being ${state}: ${seen.slice(-300)}`);
+    throw new Error(`${id} ended without what was waited for: ${seen.slice(-300)}`);
   }
+
+  const stdoutOf = (events: string) =>
+    [...events.matchAll(/^event: stdout\ndata: (.*)$/gm)]
+      .map(([, data = ""]) => Buffer.from(JSON.parse(data).base64, "base64").toString())
+      .join("");
 
   for (let i = 0; i < (options.workers ?? 1); i++) await startWorker();
   return {
@@ -135,7 +142,8 @@ export async function startCluster(
     run: (request) => post(request, { prefer: `wait=${WAIT_SECONDS}` }),
     submit: (request) => post(request, {}),
     get,
-    reaches,
+    reaches: (id, state) => follow(id, (seen) => seen.includes(`"state":"${state}"`)),
+    says: (id, text) => follow(id, (seen) => stdoutOf(seen).includes(text)),
     fetch: call,
     async stop() {
       await Promise.all(workers.map((worker) => worker.process.stop()));

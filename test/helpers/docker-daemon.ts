@@ -42,8 +42,9 @@ function hasSaid(log: Readable, words: string): Promise<void> {
   return new Promise((resolve) => {
     let text = "";
     log.on("data", (chunk: Buffer) => {
-      text = (text + chunk.toString("latin1")).slice(-1000);
+      text += chunk.toString("latin1");
       if (text.includes(words)) resolve();
+      text = text.slice(-words.length); // They may come in two parts.
     });
   });
 }

@@ -5,7 +5,7 @@ import { launcherPids } from "./launcher.ts";
 import { type HostUnderTest, traces } from "./leak-check.ts";
 
 /** More than the launcher's own limit for removing a sandbox. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 /** Blanks, and a launcher that is alive, are no leftovers; a child that has ended and is not reaped is one. */
 export async function nothingLeft(host: HostUnderTest, { launcher }: { launcher: boolean }): Promise<void> {

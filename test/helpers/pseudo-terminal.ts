@@ -43,7 +43,7 @@ export interface PseudoTerminal {
 }
 
 /** Less than a test's limit, so that its failure says what was seen instead. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 /** What tells the test where things begin and end; written by the shell around the command. */
 const WRAPPER = `

@@ -8,6 +8,7 @@
 //   await redis.stop();                  // ended, directory removed
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -17,7 +18,13 @@ import { createInterface } from "node:readline";
 
 const REDIS_SERVER = "/usr/bin/redis-server";
 /** Somebody else may take the free port between our finding and Redis' taking it. */
-const TRIES = 3;
+const TRIES = 10;
+
+/**
+ * Below those that Linux gives to connections (32768 and up): one that is made while Redis is halted, and be it an attempt to reach it,
+ * could be given its port, which would then not be free when it is to go on.
+ */
+const PORTS = { from: 20_000, below: 32_000 };
 
 export interface RedisServer {
   /** `redis://127.0.0.1:PORT/0`. */
@@ -110,11 +117,16 @@ async function serving(child: ChildProcess): Promise<void> {
 }
 
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port was given");
-  return address.port;
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.below);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }

@@ -74,9 +74,9 @@ export async function makeRuntime(options: UnderTestOptions = {}): Promise<Runti
     });
   const runtime = await create();
   const { reference } = await pushImage(registry, "busybox:test", await busyboxImage());
-  const image = await runtime.ensureImage(reference, AbortSignal.timeout(30_000));
+  const image = await runtime.ensureImage(reference, AbortSignal.timeout(60_000));
 
-  const open = (changes: Partial<SandboxSpec> = {}, signal: AbortSignal = AbortSignal.timeout(30_000)) =>
+  const open = (changes: Partial<SandboxSpec> = {}, signal: AbortSignal = AbortSignal.timeout(60_000)) =>
     runtime.openSandbox(
       {
         id: `run-${randomBytes(6).toString("hex")}`,
@@ -87,7 +87,7 @@ export async function makeRuntime(options: UnderTestOptions = {}): Promise<Runti
         user: "",
         hostname: "mayfly-test",
         limits: { cpus: 1, memoryBytes: 64 * MIB, pids: 64, diskBytes: 16 * MIB },
-        deadlineMs: 30_000,
+        deadlineMs: 300_000,
         ...changes,
       },
       signal,

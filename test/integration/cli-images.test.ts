@@ -6,9 +6,10 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createClient, type PullProgress } from "../../cli/client.ts";
 import { MayflyError } from "../../core/errors.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { digestOf } from "../helpers/fake-image-admin.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
 import { type ImageHost, startImageHost } from "../helpers/image-host.ts";
@@ -28,7 +29,7 @@ beforeAll(async () => {
   redis = new Redis(server.url);
   gateway = await startGateway({ redisUrl: server.url });
   directory = await mkdtemp(join(tmpdir(), "mayfly-cli-images-"));
-  await vi.waitFor(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
+  await eventually(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
 });
 
 beforeEach(async () => {
@@ -54,9 +55,13 @@ interface Ended {
   readonly stderr: string;
 }
 
-async function mayfly(args: readonly string[], stdin = ""): Promise<Ended> {
+function start(args: readonly string[]) {
   const env = { PATH: process.env.PATH, MAYFLY_URL: gateway.url, NODE_COMPILE_CACHE: join(directory, "compiled") };
-  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: "pipe" });
+  return spawn(process.execPath, [MAIN, ...args], { env, stdio: "pipe" });
+}
+
+async function mayfly(args: readonly string[], stdin = ""): Promise<Ended> {
+  const child = start(args);
   const text = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) child[name].on("data", (chunk) => (text[name] += chunk));
   child.stdin.on("error", () => {});
@@ -124,10 +129,16 @@ describe("mayfly pull", () => {
     expect(events).toContainEqual({ host: "b", kind: "failed", reason: "image_not_found", message: "there is none" });
   });
 
-  it("fails where there is no host", async () => {
+  it("fails where there is no host, as whatever else needs one", async () => {
     await a.stop();
     await b.stop();
-    expect((await mayfly(["pull", "busybox"])).exitCode).toBe(1);
+    for (const command of ["pull busybox", "rmi busybox", "image pin busybox", "image verify busybox"])
+      expect(await mayfly(command.split(" ")), command).toMatchObject({
+        exitCode: 1,
+        stderr: expect.stringContaining("there is no host"),
+      });
+    for (const command of ["images", "image usage", "image prune", "image verify"])
+      expect(await mayfly(command.split(" ")), command).toMatchObject({ exitCode: 0, stderr: "" });
   });
 });
 
@@ -235,13 +246,30 @@ describe("mayfly load and save", () => {
     expect((await mayfly(["save", "--host", "a", "-o", file, "x:1"])).exitCode).toBe(1);
     expect([await readdir(own), await readFile(file, "utf8")]).toEqual([["saved.tar"], "before"]);
   });
+
+  it.each(["SIGINT", "SIGTERM"] as const)("leave no part of a file behind at %s", async (signal) => {
+    const own = await mkdtemp(join(directory, "own-"));
+    a.images.add("x:1");
+    a.images.images.save = async () =>
+      (async function* () {
+        for (;;) {
+          yield Buffer.alloc(1_000);
+          await new Promise(setImmediate);
+        }
+      })();
+    const child = start(["save", "--host", "a", "-o", join(own, "saved.tar"), "x:1"]);
+    const ended = once(child, "close");
+    await eventually(async () => expect(await readdir(own)).toEqual([`saved.tar.${child.pid}.part`]));
+    child.kill(signal);
+    expect([await ended, await readdir(own)]).toEqual([[130, null], []]);
+  });
 });
 
 describe("the client", () => {
   it("fails where the gateway breaks off in the middle of a pull", async () => {
     const begun = Promise.withResolvers<void>();
     const own = await startGateway({ redisUrl: server.url });
-    await vi.waitFor(async () => expect((await own.fetch("/readyz")).status).toBe(200));
+    await eventually(async () => expect((await own.fetch("/readyz")).status).toBe(200));
     a.images.pulls.set("x", () => {
       begun.resolve();
       return new Promise(() => {});

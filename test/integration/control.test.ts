@@ -2,10 +2,11 @@
 // that is a script in the test.
 
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { channels, keys } from "../../core/keys.ts";
 import type { RunRequest } from "../../core/request.ts";
 import type { Run } from "../../core/run.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { type FakeHost, type FakeHostOptions, startFakeHost } from "../helpers/fake-host.ts";
 import { exited } from "../helpers/fake-sandbox.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
@@ -20,7 +21,7 @@ beforeAll(async () => {
   server = await startRedis();
   redis = new Redis(server.url);
   gateway = await startGateway({ redisUrl: server.url, keys: { acme: "key-a", other: "key-o" } });
-  await vi.waitFor(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
+  await eventually(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
 });
 
 afterEach(async () => {
@@ -74,7 +75,7 @@ async function submit(request: Partial<RunRequest>): Promise<string> {
 }
 
 const inState = (id: string, state: string) =>
-  vi.waitFor(async () => expect(await redis.hget(keys.run(id), "state")).toBe(state), { timeout: 5_000, interval: 5 });
+  eventually(async () => expect(await redis.hget(keys.run(id), "state")).toBe(state));
 
 async function running(request: Partial<RunRequest>): Promise<string> {
   const id = await submit(request);
@@ -120,9 +121,9 @@ describe("a size", () => {
     const { sandboxes } = await serve();
     const id = await running(TERMINAL);
     expect(await resize(id, { rows: 50, columns: 132 })).toMatchObject({ status: 204 });
-    await vi.waitFor(() => expect(sandboxes[0]?.sizes).toEqual([{ rows: 50, columns: 132 }]));
+    await eventually(() => expect(sandboxes[0]?.sizes).toEqual([{ rows: 50, columns: 132 }]));
     for (let rows = 1; rows <= 20; rows++) await resize(id, { rows, columns: 80 });
-    await vi.waitFor(() => expect(sandboxes[0]?.sizes.at(-1)).toEqual({ rows: 20, columns: 80 }));
+    await eventually(() => expect(sandboxes[0]?.sizes.at(-1)).toEqual({ rows: 20, columns: 80 }));
   });
 
   test("that comes while the run waits for a host is the one that the terminal is made with", async () => {
@@ -137,11 +138,11 @@ describe("a size", () => {
     const ready = Promise.withResolvers<void>();
     const { specs, sandboxes } = await serve({ beforeOpen: () => ready.promise });
     const id = await submit(TERMINAL);
-    await vi.waitFor(() => expect(specs).toHaveLength(1));
+    await eventually(() => expect(specs).toHaveLength(1));
     expect(specs[0]?.terminal).toEqual(SIZE);
     expect(await resize(id, { rows: 50, columns: 132 })).toMatchObject({ status: 204 });
     ready.resolve();
-    await vi.waitFor(() => expect(sandboxes[0]?.sizes).toEqual([{ rows: 50, columns: 132 }]));
+    await eventually(() => expect(sandboxes[0]?.sizes).toEqual([{ rows: 50, columns: 132 }]));
   });
 
   test("is 409 for a run without a terminal, and for one that has finished", async () => {
@@ -179,7 +180,7 @@ describe("a signal", () => {
     for (const name of ["SIGINT", "SIGUSR1", "SIGWINCH", "SIGQUIT"]) {
       expect(await signal(id, { signal: name })).toMatchObject({ status: 202 });
     }
-    await vi.waitFor(() => expect(sandboxes[0]?.signals).toEqual(["SIGINT", "SIGUSR1", "SIGWINCH", "SIGQUIT"]));
+    await eventually(() => expect(sandboxes[0]?.signals).toEqual(["SIGINT", "SIGUSR1", "SIGWINCH", "SIGQUIT"]));
     expect(await redis.hget(keys.run(id), "state")).toBe("running");
   });
 
@@ -199,7 +200,7 @@ describe("a signal", () => {
     expect(await signal(waiting, { signal: "SIGINT" })).toMatchObject({ status: 409, reason: "run_not_running" });
     const ready = Promise.withResolvers<void>();
     const { specs, sandboxes } = await serve({ beforeOpen: () => ready.promise });
-    await vi.waitFor(() => expect(specs).toHaveLength(1));
+    await eventually(() => expect(specs).toHaveLength(1));
     expect(await signal(waiting, { signal: "SIGINT" })).toMatchObject({ status: 409, reason: "run_not_running" });
     ready.resolve();
     await inState(waiting, "running");
@@ -245,7 +246,7 @@ test("the host passes over what is no order, and orders about runs that it does 
   await redis.hset(keys.run(id), "terminalSize", '{"rows":-1,"columns":1e9}');
   await redis.publish(channels.host("fake"), `resize ${id}`);
   await redis.publish(channels.host("fake"), `signal ${id} SIGUSR1`);
-  await vi.waitFor(() => expect(sandboxes[0]?.signals).toEqual(["SIGUSR1"]));
+  await eventually(() => expect(sandboxes[0]?.signals).toEqual(["SIGUSR1"]));
   expect(sandboxes[0]?.sizes).toEqual([]);
 });
 
@@ -259,6 +260,6 @@ test("what is typed and how large the window is come through when the host's con
     headers: { authorization: "Bearer key-a" },
     body: "typed",
   });
-  await vi.waitFor(() => expect(sandboxes[0]?.sizes).toEqual([{ rows: 50, columns: 132 }]), { timeout: 5_000 });
-  await vi.waitFor(async () => expect(await redis.get(keys.output(id, "stdout"))).toBe("typed"), { timeout: 5_000 });
+  await eventually(() => expect(sandboxes[0]?.sizes).toEqual([{ rows: 50, columns: 132 }]));
+  await eventually(async () => expect(await redis.get(keys.output(id, "stdout"))).toBe("typed"));
 });

@@ -2,9 +2,10 @@
 
 import { createServer, type Server } from "node:net";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { MayflyError } from "../../core/errors.ts";
 import { keys } from "../../core/keys.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { digestOf } from "../helpers/fake-image-admin.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
 import { type ImageHost, publishHost, startImageHost } from "../helpers/image-host.ts";
@@ -23,7 +24,7 @@ beforeAll(async () => {
     redisUrl: server.url,
     env: { MAYFLY_MAX_ARCHIVE_BYTES: "1MiB", MAYFLY_MAX_BODY: "16KiB" },
   });
-  await vi.waitFor(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
+  await eventually(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
 });
 
 beforeEach(async () => {
@@ -102,7 +103,7 @@ describe("what hosts have", () => {
       expect(error).toMatchObject({ code: "unavailable", reason: "host_unavailable" });
     for (const id of ["gone", "old", "silent"]) await forget(id);
     silent.close();
-  }, 20_000);
+  });
 
   test("is told of a host whose images cannot be read, without what the fault is", async () => {
     b.images.failure = new Error("secret");
@@ -132,13 +133,11 @@ describe("what hosts have", () => {
     expect(await get("/v1/images?host=a")).toMatchObject({ hosts: [{ images: [] }] });
     await redis.del(keys.secret);
     const c = await startImageHost(redis, "c");
-    await vi.waitFor(
-      async () =>
-        expect(await get("/v1/images")).toMatchObject({ hosts: [{ images: [] }, { images: [] }, { images: [] }] }),
-      { timeout: 8_000 },
+    await eventually(async () =>
+      expect(await get("/v1/images")).toMatchObject({ hosts: [{ images: [] }, { images: [] }, { images: [] }] }),
     );
     await c.stop();
-  }, 20_000);
+  });
 });
 
 describe("what is done to them", () => {
@@ -193,6 +192,21 @@ describe("what is done to them", () => {
     expect(told.at(-1)).toEqual(["end", {}]);
     expect(a.images.calls).toEqual(["verify all true"]);
   });
+});
+
+test("work of any length is given up for a host that has gone meanwhile, without a word", async () => {
+  const silent = await silentHost("silent");
+  const response = await post("/v1/images/verify", { hosts: ["a", "silent"] });
+  const told = events(response);
+  await eventually(() => expect(a.images.calls).toEqual(["verify all false"]));
+  await forget("silent");
+  expect(await told).toEqual([
+    ["hosts", { hosts: ["a", "silent"] }],
+    ["host", expect.objectContaining({ host: "a", verified: expect.anything() })],
+    ["host", { host: "silent", error: expect.objectContaining({ reason: "host_unavailable" }) }],
+    ["end", {}],
+  ]);
+  silent.close();
 });
 
 describe("a pull", () => {
@@ -256,15 +270,18 @@ describe("a pull", () => {
     await ended.promise;
   });
 
-  test("on a host that is gone is told as that host's failure", async () => {
+  test("on a host that is gone, or does not answer, is told as that host's failure", async () => {
     await publishHost(redis, { id: "gone", imagesUrl: "http://127.0.0.1:1" });
-    const told = await events(await post("/v1/images/pull", { reference: "busybox", hosts: ["gone"] }));
+    const silent = await silentHost("silent");
+    const told = await events(await post("/v1/images/pull", { reference: "busybox", hosts: ["gone", "silent"] }));
     expect(told).toEqual([
-      ["hosts", { hosts: ["gone"] }],
+      ["hosts", { hosts: ["gone", "silent"] }],
       ["failed", expect.objectContaining({ host: "gone", reason: "host_unavailable" })],
+      ["failed", expect.objectContaining({ host: "silent", reason: "host_unavailable" })],
       ["end", {}],
     ]);
-    await forget("gone");
+    for (const id of ["gone", "silent"]) await forget(id);
+    silent.close();
   });
 });
 
@@ -280,6 +297,12 @@ describe("an archive", () => {
     ]);
     expect(await events(await load("x:1\n", "?host=b"))).toContainEqual(["host", { host: "b", references: ["x:1"] }]);
     expect(b.images.held.has("x:1")).toBe(true);
+  });
+
+  test("is not sent to a host that cannot be asked, though it has the fewest runs", async () => {
+    await publishHost(redis, { id: "0-old" });
+    expect(await events(await load("x:1\n"))).toContainEqual(["host", { host: "a", references: ["x:1"] }]);
+    await forget("0-old");
   });
 
   test("is given on to all the others, if that is wanted", async () => {
@@ -313,6 +336,53 @@ describe("an archive", () => {
     expect([saved.status, saved.headers.get("content-type")]).toEqual([200, "application/x-tar"]);
     expect(await saved.text()).toBe("x:1\ny:2\n");
     expect(b.images.calls).toEqual(["save x:1,y:2 docker"]);
+  });
+
+  test("is not read for HEAD, by however many: the hosts are let go of, and there is room for others", async () => {
+    a.images.add("x:1");
+    let open = 0;
+    a.images.images.save = async () =>
+      (async function* () {
+        open++;
+        try {
+          for (;;) yield Buffer.alloc(65_536);
+        } finally {
+          open--;
+        }
+      })();
+    for (let i = 0; i < 65; i++) {
+      const head = await gateway.fetch("/v1/images/save?reference=x:1", { method: "HEAD" });
+      expect([head.status, head.headers.get("content-type")]).toEqual([200, "application/x-tar"]);
+    }
+    await eventually(() => expect(open).toBe(0));
+    expect((await gateway.fetch("/healthz")).status).toBe(200);
+  });
+
+  test("that a host cannot be given is left alone by the host that has it", async () => {
+    let open = 0;
+    const save = a.images.images.save;
+    a.images.images.save = async (...args) => {
+      const bytes = await save(...args);
+      return (async function* () {
+        open++;
+        try {
+          yield* bytes;
+          for (;;) yield Buffer.alloc(65_536);
+        } finally {
+          open--;
+        }
+      })();
+    };
+    await b.stop();
+    await publishHost(redis, { id: "c" });
+    const told = await events(await load("x:1\n", "?all=true&host=a"));
+    expect(told).toContainEqual([
+      "host",
+      expect.objectContaining({ host: "c", error: expect.objectContaining({ reason: "host_unavailable" }) }),
+    ]);
+    await eventually(() => expect(open).toBe(0));
+    expect((await gateway.fetch("/healthz")).status).toBe(200);
+    await forget("c");
   });
 
   test("of what no host has is a problem, and so is one of nothing", async () => {

@@ -1,8 +1,9 @@
 // The gateway as a process: what it refuses to start with, what it gives up, and how it leaves.
 
 import { readdir, readFile } from "node:fs/promises";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Run } from "../../core/run.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { startFakeWorker } from "../helpers/fake-worker.ts";
 import { type Gateway, type GatewayOptions, startGateway } from "../helpers/gateway.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
@@ -86,8 +87,7 @@ describe("a gateway that is told to stop", () => {
       headers: { "content-type": "application/json", prefer: "wait=60" },
       body: JSON.stringify({ image: "busybox" }),
     });
-  const ready = (gateway: Gateway) =>
-    vi.waitFor(async () => expect((await gateway.fetch("/readyz")).status).toBe(200), { timeout: 5_000 });
+  const ready = (gateway: Gateway) => eventually(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
 
   test.each(["SIGTERM", "SIGINT"] as const)("by %s ends with 0, when nothing is under way at once", async (signal) => {
     const gateway = await start();
@@ -125,7 +125,7 @@ describe("a gateway that is told to stop", () => {
     const gateway = await start();
     await ready(gateway);
     const answer = waitForRun(gateway);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { runs } = (await (await gateway.fetch("/v1/runs?state=queued")).json()) as { runs: Run[] };
       expect(runs).toHaveLength(1);
     });

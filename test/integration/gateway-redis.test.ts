@@ -1,8 +1,9 @@
 // The gateway and a Redis that goes away, comes back, or is not there yet.
 
 import { Redis } from "ioredis";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Run } from "../../core/run.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { startFakeWorker } from "../helpers/fake-worker.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
@@ -21,7 +22,6 @@ afterEach(async () => {
   await server.stop();
 });
 
-const eventually = (check: () => Promise<void>) => vi.waitFor(check, { timeout: 10_000, interval: 10 });
 const ready = () => eventually(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
 const post = (headers: Record<string, string> = {}) =>
   gateway.fetch("/v1/runs", {

@@ -1,12 +1,13 @@
 // The gateway's process end to end, over HTTP, with a real Redis and a worker whose program is a script in the test.
 
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { newRunId } from "../../core/ids.ts";
 import { keys } from "../../core/keys.ts";
 import type { RunRequest } from "../../core/request.ts";
 import type { Run } from "../../core/run.ts";
 import { Run as RunSchema } from "../../core/run.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { type FakeAttempt, type FakeWorker, startFakeWorker } from "../helpers/fake-worker.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
@@ -24,7 +25,7 @@ beforeAll(async () => {
     keys: { acme: "key-a", other: "key-o" },
     env: { MAYFLY_MAX_QUEUED: "4", MAYFLY_MAX_STDIN: "1KiB", MAYFLY_MAX_WAITING: "2" },
   });
-  await vi.waitFor(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
+  await eventually(async () => expect((await gateway.fetch("/readyz")).status).toBe(200));
 });
 
 afterEach(async () => {
@@ -114,13 +115,13 @@ describe("a run that is waited for", () => {
         signal: gone.signal,
       }).catch(() => "gone"),
     );
-    await vi.waitFor(async () => expect(await redis.zcard(keys.queued("default"))).toBe(2));
+    await eventually(async () => expect(await redis.zcard(keys.queued("default"))).toBe(2));
     const ids = await redis.zrange(keys.queued("default"), "0", "-1");
-    await vi.waitFor(async () => expect(await reasonOf(get(ids[0] ?? "", wait(1)))).toEqual([429, "too_many_waiters"]));
+    await eventually(async () => expect(await reasonOf(get(ids[0] ?? "", wait(1)))).toEqual([429, "too_many_waiters"]));
     gone.abort();
     expect(await Promise.all([first, second])).toEqual(["gone", "gone"]);
     await work(hello);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       for (const id of ids) expect(await runOf(get(id, wait(5)))).toMatchObject({ state: "finished" });
     });
   });
@@ -193,7 +194,7 @@ describe("a cancellation", () => {
       await attempt.end({ kind: "cancelled" });
     });
     const id = await accepted();
-    await vi.waitFor(async () => expect((await runOf(get(id))).state).toBe("running"));
+    await eventually(async () => expect((await runOf(get(id))).state).toBe("running"));
     const response = await call("POST", `/v1/runs/${id}/cancel`);
     expect(response.status).toBe(202);
     expect(await runOf(response)).toMatchObject({ state: "running", cancelRequested: true });
@@ -358,7 +359,7 @@ describe("events", () => {
         if (message.event === "stdout") more.resolve();
       }
     })();
-    await vi.waitFor(() => expect(messages[0]?.data.state).toBe("queued"));
+    await eventually(() => expect(messages[0]?.data.state).toBe("queued"));
     await work(async (attempt) => {
       await attempt.started();
       await attempt.write("stdout", "one ");
@@ -429,12 +430,25 @@ describe("events", () => {
     for (const reader of readers) await reader.next();
     expect(await reasonOf(call("GET", `/v1/runs/${id}/events`))).toEqual([429, "too_many_waiters"]);
     await readers[0]?.return(undefined);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const next = follow(id);
       expect((await next.next()).value).toMatchObject({ event: "state" });
       await next.return(undefined);
     });
     await readers[1]?.return(undefined);
+  });
+
+  test("HEAD has no body, and so takes no follower's place", async () => {
+    const id = await accepted();
+    for (let i = 0; i < 3; i++) {
+      const head = await call("HEAD", `/v1/runs/${id}/events`);
+      expect([head.status, head.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+    }
+    await eventually(async () => {
+      const next = follow(id);
+      expect((await next.next()).value).toMatchObject({ event: "state" });
+      await next.return(undefined);
+    });
   });
 });
 
@@ -457,6 +471,10 @@ test("neither output, nor stdin, nor the environment is ever in a key that is no
   await runOf(post(request, wait(20)));
   await scan();
   expect(seen.length).toBeGreaterThan(3);
+  // A line is written after its answer.
+  const isTheLast = ({ event, method, status }: (typeof gateway.log)[number]) =>
+    event === "request" && method === "POST" && status === 200;
+  await eventually(() => expect(gateway.log.some(isTheLast)).toBe(true));
   for (const part of parts) {
     expect(seen.filter((text) => text.includes(part))).toEqual([]);
     expect(JSON.stringify(gateway.log)).not.toContain(part);

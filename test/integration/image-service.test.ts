@@ -2,12 +2,13 @@
 
 import { request as httpRequest } from "node:http";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { MayflyError } from "../../core/errors.ts";
 import { ClusterSecret, signHostRequest } from "../../core/host-token.ts";
 import { keys } from "../../core/keys.ts";
 import { SILENT } from "../../core/log.ts";
 import { type ImageService, startImageService } from "../../worker/images/server.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { createFakeImages, digestOf, type FakeImages } from "../helpers/fake-image-admin.ts";
 import { openFiles } from "../helpers/open-files.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
@@ -106,7 +107,7 @@ describe("whoever asks", () => {
   test("members find together again after Redis has been emptied", async () => {
     expect((await ask("GET", "/images")).status).toBe(200);
     await redis.del(keys.secret);
-    await vi.waitFor(async () => expect((await ask("GET", "/images")).status).toBe(200), { timeout: 5_000 });
+    await eventually(async () => expect((await ask("GET", "/images")).status).toBe(200));
   });
 });
 
@@ -240,7 +241,7 @@ describe("a blob", () => {
     await response.body?.getReader().read();
     expect(await openFiles(images.directory)).toBe(1);
     controller.abort();
-    await vi.waitFor(async () => expect(await openFiles(images.directory)).toBe(0));
+    await eventually(async () => expect(await openFiles(images.directory)).toBe(0));
   });
 });
 
@@ -275,9 +276,9 @@ describe("an archive", () => {
     const outgoing = httpRequest(`${service.url}${path}`, { method: "POST", headers: { authorization } });
     outgoing.on("error", () => {});
     outgoing.write("a:1\n");
-    await vi.waitFor(() => expect(images.calls).toEqual(["load begins"]));
+    await eventually(() => expect(images.calls).toEqual(["load begins"]));
     outgoing.destroy();
-    await vi.waitFor(() => expect(images.calls).toEqual(["load begins", "load broke off"]));
+    await eventually(() => expect(images.calls).toEqual(["load begins", "load broke off"]));
     expect(images.held.size).toBe(0);
   });
 });

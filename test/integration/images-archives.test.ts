@@ -102,6 +102,21 @@ test("an image is held while it is saved, until its archive is read, left, or ab
   expect(await heldOf(host)).toEqual([0]);
 });
 
+test("a save that is aborted while it is planned fails with that, and leaves nothing behind that could fail later", async () => {
+  await pull();
+  const controller = new AbortController();
+  const { stores } = host.store;
+  const stat: typeof stores.content.stat = async (digest) => {
+    controller.abort(new Error("enough"));
+    return stores.content.stat(digest);
+  };
+  const store = { ...host.store, stores: { ...stores, content: { ...stores.content, stat } } };
+  const { save } = createHostArchives({ store, stateDir: host.stateDir, platform: HOST_PLATFORM });
+  await expect(save([reference], "oci", controller.signal)).rejects.toThrow("enough");
+  await new Promise((resolve) => setImmediate(resolve)); // What a stream fails with is thrown later, if nobody listens.
+  expect(await heldOf(host)).toEqual([0]);
+});
+
 test("a blob that was collected is told by its digest before the first byte, and nothing stays held", async () => {
   await pull();
   await rm(join(host.stateDir, "content/sha256", hexOf(BASE.digest)));

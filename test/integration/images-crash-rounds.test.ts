@@ -87,7 +87,7 @@ async function forget(): Promise<void> {
 }
 
 test(`a worker that is killed at any moment of a pull leaves each layer whole or absent, ${ROUNDS} times`, {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async () => {
   const seed = randomBytes(4).readUInt32LE();
   const random = seeded(seed);

@@ -11,7 +11,7 @@ import { type Registry, startRegistry } from "../helpers/registry.ts";
 import { differences, type TreeEntry, walkLayers, walkTree } from "../helpers/tree-walk.ts";
 
 /** Making a Debian takes half a minute, packing and unpacking it as much again. */
-const LONG = 180_000;
+const LONG = 600_000;
 
 let registry: Registry;
 let host: StoreUnderTest;

@@ -162,7 +162,7 @@ const SET_XATTR = `python3 -c 'import os; os.setxattr("d/file", "user.a", b"b")'
 const FUZZ_ROUNDS = 2_000;
 
 test("whatever the bytes are, the program ends with a verdict, done or refused in one line, and touches nothing else", {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async () => {
   const archive = await makeArchive();
   const room = join(directory, "room");

@@ -17,6 +17,7 @@ import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
 import type { HeldImage, Runtime, SandboxSpec } from "../../runtime/index.ts";
 import { Executor } from "../../worker/executor.ts";
 import { Messages, RunStore } from "../../worker/run-store.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { exited, FakeSandbox, USAGE } from "../helpers/fake-sandbox.ts";
 import { NO_IMAGES } from "../helpers/no-images.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
@@ -103,7 +104,7 @@ async function recordOf({ id }: { id: string }): Promise<RunRecord> {
 }
 
 const inState = (record: RunRecord, state: string) =>
-  vi.waitFor(async () => expect((await recordOf(record)).state).toBe(state), { timeout: 5_000, interval: 5 });
+  eventually(async () => expect((await recordOf(record)).state).toBe(state));
 
 /** The attempt was let go of: the run is overdue at once, and says why. */
 async function expectGivenUp(record: RunRecord, why: string): Promise<void> {
@@ -317,7 +318,7 @@ describe("a program's input", () => {
     sandbox.end(exited(0));
     const finished = await Promise.race([
       done.then(() => true),
-      new Promise((late) => setTimeout(late, 3_000, false).unref()),
+      new Promise((late) => setTimeout(late, 60_000, false).unref()),
     ]);
     sandbox.stdin.destroy();
     await done;
@@ -343,7 +344,7 @@ describe("an attempt that this host cannot bring to its end", () => {
     const done = execute(record);
     await inState(record, "running");
     executor.abandonAll();
-    await vi.waitFor(() => expect(sandbox.closes).toBeGreaterThan(0));
+    await eventually(() => expect(sandbox.closes).toBeGreaterThan(0));
     expect(sandbox.signals).toEqual(["SIGKILL"]);
     expect(await gateway.overdue()).toEqual([]);
     gone.resolve();
@@ -385,7 +386,7 @@ describe("an attempt that this host cannot bring to its end", () => {
     const record = await claimed();
     const done = execute(record);
     sandbox.stdout.write("first");
-    await vi.waitFor(async () => expect(await redis.strlen(keys.output(record.id, "stdout"))).toBe(5));
+    await eventually(async () => expect(await redis.strlen(keys.output(record.id, "stdout"))).toBe(5));
     await redis.del(keys.output(record.id, "stdout"));
     sandbox.stdout.write("second");
     await done;

@@ -1,13 +1,14 @@
 // Room that hosts offer: what is handed over for it, what waits all the same, and what becomes of messages that are lost.
 
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { monotonicMs } from "../../core/clock.ts";
 import { channels, keys } from "../../core/keys.ts";
 import type { RunRequest } from "../../core/request.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
 import { RunStore as WorkerStore } from "../../worker/run-store.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { type FakeAttempt, type FakeWorker, type FakeWorkerOptions, startFakeWorker } from "../helpers/fake-worker.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
 
@@ -50,7 +51,6 @@ async function start(options: Partial<FakeWorkerOptions> = {}): Promise<FakeWork
 const submit = (request: Partial<RunRequest> = {}, gateway = gateways[0]) =>
   (gateway as GatewayStore).submit({ tenant: "acme", request: { image: "busybox", ...request }, waiter: undefined });
 const fieldsOf = (id: string) => redis.hgetall(keys.run(id));
-const eventually = (check: () => void | Promise<void>, timeout = 5_000) => vi.waitFor(check, { timeout, interval: 5 });
 const finished = (id: string) => eventually(async () => expect((await fieldsOf(id)).state).toBe("finished"));
 const waits = async (id: string) => (await redis.zscore(keys.queued("default"), id)) !== null;
 const offers = async () => Object.values(await redis.hgetall(keys.offers("default"))).map((text) => JSON.parse(text));
@@ -250,6 +250,7 @@ describe("a worker", () => {
     const submitted = Promise.all(Array.from({ length: 20 }, (_, i) => submit({}, gateways[i % 2])));
     worker.offers.stop();
     const ids = await submitted;
+    await worker.offers?.idle(); // From now on it offers nothing any more.
     const later = await submit();
     end();
     await worker.stop();

@@ -1,12 +1,13 @@
 // Runs that wait, and the hosts that room makes them go to: which is next, what is left to others, and what a host does that stops.
 
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { keys } from "../../core/keys.ts";
 import type { RunRequest } from "../../core/request.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
 import { Ledger } from "../../worker/admission.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { type FakeAttempt, type FakeWorker, type FakeWorkerOptions, startFakeWorker } from "../helpers/fake-worker.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
 
@@ -55,7 +56,6 @@ const submit = (request: Partial<RunRequest> = {}) =>
   gateway.submit({ tenant: "acme", request: { image: "busybox", ...request }, waiter: undefined });
 const stateOf = (id: string) => redis.hget(keys.run(id), "state");
 /** Where there is no event to wait for: looks again and again, for a while. */
-const eventually = (check: () => void | Promise<void>, timeout = 5_000) => vi.waitFor(check, { timeout, interval: 5 });
 const inState = (id: string, state: string) => eventually(async () => expect(await stateOf(id)).toBe(state));
 const finished = (id: string) => inState(id, "finished");
 /** Attempts that go on until the test lets them end, by run. */
@@ -260,7 +260,7 @@ test("a worker goes on after Redis was restarted under it", async () => {
   await server.restart({ signal: "SIGTERM" });
   await eventually(() => expect(gatewayRedis.status).toBe("ready"));
   const after = await submit();
-  await eventually(async () => expect(await stateOf(after)).toBe("finished"), 15_000);
+  await eventually(async () => expect(await stateOf(after)).toBe("finished"));
   expect(worker.claimed.map(({ id }) => id)).toEqual([before, after]);
 });
 

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { keys } from "../../core/keys.ts";
 import { parseRecord } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
@@ -10,6 +10,7 @@ import { Reaper } from "../../gateway/dispatch/reaper.ts";
 import { connectRedis as connectGateway } from "../../gateway/dispatch/redis.ts";
 import { RunStore as GatewayStore } from "../../gateway/dispatch/run-store.ts";
 import { RunStore as WorkerStore } from "../../worker/run-store.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { heardLog } from "../helpers/heard-log.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
 
@@ -261,7 +262,7 @@ describe("a run that is put off", () => {
   const tendUntilDue = async (): Promise<void> => {
     const reaper = new Reaper(gateway, ["default"], heardLog());
     reaper.start();
-    await vi.waitFor(async () => expect(await redis.zcard(keys.delayed)).toBe(0), { timeout: 5_000, interval: 5 });
+    await eventually(async () => expect(await redis.zcard(keys.delayed)).toBe(0));
     await reaper.close();
   };
 

@@ -2,7 +2,8 @@
 // sees exactly what a program would be typed; that real ones have a terminal is shown elsewhere.
 
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { eventually } from "../helpers/eventually.ts";
 import { type FakeHost, startFakeHost } from "../helpers/fake-host.ts";
 import { exited, type FakeSandbox } from "../helpers/fake-sandbox.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
@@ -58,7 +59,7 @@ async function mayfly(...args: string[]): Promise<PseudoTerminal> {
 async function session(...flags: string[]): Promise<{ terminal: PseudoTerminal; sandbox: FakeSandbox }> {
   const terminal = await mayfly("run", "-it", ...flags, "busybox");
   await terminal.shows(/ready/);
-  await vi.waitFor(async () => expect(await terminal.modes()).toContain("-icanon"));
+  await eventually(async () => expect(await terminal.modes()).toContain("-icanon"));
   return { terminal, sandbox: host.sandboxes[0] as FakeSandbox };
 }
 
@@ -88,9 +89,9 @@ test("the program has a terminal of the window's size, is typed every key as it 
 test("the program's terminal follows the window, and changes while one is told are told as the last", async () => {
   const { terminal, sandbox } = await session();
   for (const rows of [31, 32, 33, 34, 35]) await terminal.resize({ rows, columns: 100 });
-  await vi.waitFor(() => expect(sandbox.sizes.at(-1)).toEqual({ rows: 35, columns: 100 }));
+  await eventually(() => expect(sandbox.sizes.at(-1)).toEqual({ rows: 35, columns: 100 }));
   await terminal.resize({ rows: 5000, columns: 3 });
-  await vi.waitFor(() => expect(sandbox.sizes.at(-1)).toEqual({ rows: 1000, columns: 3 }));
+  await eventually(() => expect(sandbox.sizes.at(-1)).toEqual({ rows: 1000, columns: 3 }));
   terminal.type("\x04");
   expect((await terminal.ended).exitCode).toBe(7);
 });
@@ -148,8 +149,8 @@ test("a window that is closed cancels the run, and the command ends", async () =
   const { terminal, sandbox } = await session("--grace", "0s");
   const { pid } = terminal;
   terminal.leave();
-  await vi.waitFor(() => expect(sandbox.signals).toEqual(["SIGKILL"]), { timeout: 5_000 });
-  await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"), { timeout: 5_000 });
+  await eventually(() => expect(sandbox.signals).toEqual(["SIGKILL"]));
+  await eventually(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"));
 });
 
 describe("Ctrl-P Ctrl-Q", () => {
@@ -194,7 +195,7 @@ describe("before the program runs", () => {
     const never = Promise.withResolvers<void>();
     hold = never.promise;
     const terminal = await mayfly("run", "-it", "--grace", "0s", "busybox");
-    await vi.waitFor(() => expect(host.specs).toHaveLength(1));
+    await eventually(() => expect(host.specs).toHaveLength(1));
     terminal.type("\x03");
     await terminal.shows(/cancelling the run/);
     never.resolve();
@@ -205,13 +206,13 @@ describe("before the program runs", () => {
     const ready = Promise.withResolvers<void>();
     hold = ready.promise;
     const terminal = await mayfly("run", "-it", "busybox");
-    await vi.waitFor(() => expect(host.specs).toHaveLength(1));
+    await eventually(() => expect(host.specs).toHaveLength(1));
     await terminal.resize({ rows: 50, columns: 132 });
     ready.resolve();
     await terminal.shows(/ready/);
     // stty changes one side after the other.
-    await vi.waitFor(() => expect(host.sandboxes[0]?.sizes.at(-1)).toEqual({ rows: 50, columns: 132 }));
-    await vi.waitFor(async () => expect(await terminal.modes()).toContain("-icanon"));
+    await eventually(() => expect(host.sandboxes[0]?.sizes.at(-1)).toEqual({ rows: 50, columns: 132 }));
+    await eventually(async () => expect(await terminal.modes()).toContain("-icanon"));
     terminal.type("\x04");
     expect((await terminal.ended).exitCode).toBe(7);
   });

@@ -145,7 +145,7 @@ describe("mayfly kill", () => {
 describe("mayfly ps, inspect, logs and cancel", () => {
   it("find a run that was left to itself, and end it", async () => {
     const id = (await run("-d", cluster.image, "sh", "-c", "echo here; sleep 300")).stdout.toString().trim();
-    await cluster.reaches(id, "running");
+    await cluster.says(id, "here");
     expect((await mayfly(["ps"])).stdout.toString()).toContain(id);
     expect((await mayfly(["cancel", id])).exitCode).toBe(0);
     await cluster.get(id, 30);

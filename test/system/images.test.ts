@@ -20,7 +20,7 @@ beforeAll(async () => {
   registry = await startFakeRegistry();
   cluster = await startCluster({ workers: 0 });
   await Promise.all(HOSTS.map((MAYFLY_HOST_ID) => cluster.startWorker({ MAYFLY_HOST_ID: `images-${MAYFLY_HOST_ID}` })));
-}, 60_000);
+});
 afterAll(async () => {
   await cluster.stop();
   await registry.stop();
@@ -61,7 +61,7 @@ it("a cluster asks the registry for each document and blob once, however many ho
   expect(gets).toHaveLength(1);
   const run = await cluster.run({ image: reference, command: ["wc", "-c", "/extra"], pull: "never" });
   expect(run).toMatchObject({ outcome: { kind: "exited", exitCode: 0 }, stdout: { data: "300000 /extra\n" } });
-}, 60_000);
+});
 
 it("an image is saved, removed from all hosts, not found by a run that may not pull, loaded, and runs again", async () => {
   const { reference } = registry.add("demo/saved:1", await busyboxImage({ Cmd: ["echo", "I was away"] }));
@@ -82,7 +82,7 @@ it("an image is saved, removed from all hosts, not found by a run that may not p
 
   const listed = await runProgram(["skopeo", "inspect", "--raw", `oci-archive:${file}`]);
   expect(JSON.parse(listed).layers).toHaveLength(1);
-}, 60_000);
+});
 
 it("what a host has is listed, inspected, verified and counted by the command", async () => {
   const { reference } = registry.add("demo/looked-at:1", await busyboxImage({ Cmd: ["true"] }));
@@ -92,7 +92,7 @@ it("what a host has is listed, inspected, verified and counted by the command", 
   expect(await mayfly("image", "history", reference)).toMatchObject({ exitCode: 0 });
   expect(await mayfly("image", "verify")).toMatchObject({ exitCode: 0 });
   expect(await mayfly("image", "usage")).toMatchObject(ok(/images-one/));
-}, 60_000);
+});
 
 it("a host whose operator does not allow an image rejects its runs, and asks no registry", async () => {
   const { reference } = registry.add("forbidden/app:1", await busyboxImage());

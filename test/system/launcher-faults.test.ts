@@ -92,9 +92,9 @@ describe("the disk", () => {
       const ballast = join(place, "ballast");
       await runProgram(["sh", "-c", `cat /dev/zero > ${ballast} 2>/dev/null || true`]);
       expect((await under.sh("exit 3")).end.process).toEqual({ kind: "exited", exitCode: 3 });
-      await expect(under.runtime.ensureImage(reference, AbortSignal.timeout(20_000))).rejects.toThrow(/no space/i);
+      await expect(under.runtime.ensureImage(reference, AbortSignal.timeout(60_000))).rejects.toThrow(/no space/i);
       await rm(ballast);
-      await under.runtime.ensureImage(reference, AbortSignal.timeout(20_000));
+      await under.runtime.ensureImage(reference, AbortSignal.timeout(60_000));
     } finally {
       await runProgram(["umount", "--lazy", place]); // What the launcher still holds goes with it.
     }
@@ -139,12 +139,15 @@ describe("a cgroup", () => {
 });
 
 describe("file descriptors", () => {
-  it("that run out refuse runs and leave nothing of them", { timeout: 60_000 }, async () => {
+  it("that run out refuse runs and leave nothing of them", async () => {
     await start({ blanks: { min: 0, max: 4 } });
     // The launcher's alone, and only for now: its makers have been started, and the containers' own limit is above it.
     await runProgram(["prlimit", "--pid", String((await theLauncher(under.host)).launcher), "--nofile=96:"]);
     for (let round = 0; round < 3; round++) {
-      const openings = Array.from({ length: 24 }, () => under.open({ argv: ["sleep", "2"], deadlineMs: 20_000 }));
+      const openings = Array.from({ length: 24 }, () => under.open({ argv: ["cat"], deadlineMs: 60_000 }));
+      // None ends before all have been asked for, however long that takes.
+      for (const opened of await Promise.allSettled(openings))
+        if (opened.status === "fulfilled") opened.value.stdin.end();
       const ends = await Promise.all(openings.map(endOf));
       expect(ends).toContain("unavailable");
       expect(ends).toContain("ended");
@@ -197,9 +200,7 @@ describe("a maker", () => {
     await closing;
   });
 
-  it("that is killed again and again under load costs single runs, and leaves nothing", {
-    timeout: 60_000,
-  }, async () => {
+  it("that is killed again and again under load costs single runs, and leaves nothing", async () => {
     await start({ blanks: { min: 2, max: 8 } });
     let over = false;
     const ends: string[] = [];

@@ -4,11 +4,12 @@
 // A short form is part of `npm test`, the full one is `npm run test:long`, which prints its figures.
 
 import { Redis } from "ioredis";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { keys } from "../../core/keys.ts";
 import type { RunRequest } from "../../core/request.ts";
 import type { Run } from "../../core/run.ts";
 import { type Cluster, startCluster, type WorkerUnderTest } from "../helpers/cluster.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { launcherState } from "../helpers/launcher.ts";
 import { descriptorsOf, traces } from "../helpers/leak-check.ts";
 import { nothingLeft } from "../helpers/nothing-left.ts";
@@ -24,7 +25,6 @@ const SLOTS = 24;
 const LONG_MS = 60 * 60 * 1000;
 const RETENTION_MS = 24 * 60 * 60 * 1000;
 const KIB = 2 ** 10;
-const PATIENCE_MS = 20_000;
 
 interface Ending {
   readonly request: Partial<RunRequest>;
@@ -127,7 +127,7 @@ export function leaks({ runs, say }: LeakOptions): void {
       const sinceMs = performance.now();
       told.push(...(await runMany(cluster, runs)));
       const seconds = (performance.now() - sinceMs) / 1000;
-      await vi.waitFor(async () => expectNoMore(await stateOf(cluster, worker), before), { timeout: PATIENCE_MS });
+      await eventually(async () => expectNoMore(await stateOf(cluster, worker), before));
       const after = await settled(cluster, worker);
       say(`${runs} runs in ${seconds.toFixed(1)} s: ${JSON.stringify(countsOf(told.slice(-runs)))}`);
       for (const [when, state] of Object.entries({ before, after }))

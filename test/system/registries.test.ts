@@ -1,6 +1,6 @@
 // Registries that want a login, that hang, that lie: what the caller of a run is told, and what stays on the host.
 
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +15,9 @@ const LOGIN = { user: "mayfly", password: "open sesame" };
 let cluster: Cluster;
 let locked: Registry;
 let image: string;
+let directory: string;
 beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "mayfly-registries-"));
   cluster = await startCluster({ workers: 0 });
   locked = await startRegistry({ login: LOGIN });
   image = (await pushImage(locked, "private/busybox:1", await busyboxImage())).reference;
@@ -23,10 +25,11 @@ beforeAll(async () => {
 afterAll(async () => {
   await cluster.stop();
   await locked.stop();
+  await rm(directory, { recursive: true, force: true });
 });
 
 async function startWorkerOf(pool: string, login: { user: string; password: string } | undefined): Promise<void> {
-  const file = join(tmpdir(), `mayfly-auth-${process.pid}-${pool}.json`);
+  const file = join(directory, `auth-${pool}.json`);
   const auths = login
     ? { [locked.host]: { auth: Buffer.from(`${login.user}:${login.password}`).toString("base64") } }
     : {};
@@ -120,7 +123,7 @@ it("tells on a run, and to whoever follows it, how far its image has come", asyn
 });
 
 it("uses the OCI runtime that the configuration names", async () => {
-  const runtime = join(tmpdir(), `mayfly-runtime-${process.pid}`);
+  const runtime = join(directory, "runtime");
   const log = `${runtime}.log`;
   await writeFile(runtime, `#!/bin/sh\necho "$@" >> ${log}\nexec /usr/sbin/runc "$@"\n`, { mode: 0o755 });
   const worker = await cluster.startWorker({

@@ -9,8 +9,10 @@ import { expect, it } from "vitest";
 import { SILENT } from "../../core/log.ts";
 import { createRuntime } from "../../runtime/index.ts";
 import { WORKER_SETTINGS } from "../../worker/config.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { busyboxImage, pushImage } from "../helpers/image-builder.ts";
 import { traces } from "../helpers/leak-check.ts";
+import { nothingLeft } from "../helpers/nothing-left.ts";
 import { startLauncher } from "../helpers/own-launcher.ts";
 import { ROOT } from "../helpers/process.ts";
 import { startRegistry } from "../helpers/registry.ts";
@@ -69,7 +71,7 @@ it("the launcher's unit starts a launcher that a runtime can use, and that outli
   });
   try {
     const { reference } = await pushImage(registry, "busybox:test", await busyboxImage());
-    const image = await runtime.ensureImage(reference, AbortSignal.timeout(30_000));
+    const image = await runtime.ensureImage(reference, AbortSignal.timeout(60_000));
     const limits = { cpus: 1, memoryBytes: 2 ** 26, pids: 16, diskBytes: 2 ** 24 };
     const spec = {
       id: "unit-run",
@@ -81,15 +83,16 @@ it("the launcher's unit starts a launcher that a runtime can use, and that outli
       hostname: "h",
       limits,
     };
-    const sandbox = await runtime.openSandbox({ ...spec, deadlineMs: 30_000 }, AbortSignal.timeout(30_000));
+    const sandbox = await runtime.openSandbox({ ...spec, deadlineMs: 30_000 }, AbortSignal.timeout(60_000));
     expect(await text(sandbox.stdout)).toBe("by unit\n");
     await sandbox.close();
     await runtime.close();
     // It is not this runtime's to end.
-    expect((await runtime.blanks()).cgroups.length).toBeGreaterThan(0);
+    await eventually(async () => expect((await runtime.blanks()).cgroups.length).toBeGreaterThan(0));
   } finally {
     await launcher.stop();
     await registry.stop();
+    await nothingLeft({ hostId, stateDir: directory }, { launcher: false });
     expect(await traces({ hostId, stateDir: directory })).toMatchObject({ cgroups: [], processes: [], mounts: [] });
     await rm(directory, { recursive: true, force: true });
   }

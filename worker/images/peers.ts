@@ -13,13 +13,13 @@ import type { ClusterSecret } from "../../core/host-token.ts";
 import type { Log } from "../../core/log.ts";
 import type { Peers } from "../../runtime/index.ts";
 import { BlobLedger, HELD_MS, type Turn } from "./blob-ledger.ts";
-import { PeerClient } from "./peer-client.ts";
+import { type AnswerLimits, PeerClient } from "./peer-client.ts";
 
 type Digest = Parameters<Peers["open"]>[0];
 type FromRegistry = Parameters<Peers["open"]>[2];
 type Bytes = Awaited<ReturnType<FromRegistry>>;
 
-export interface PeerLimits {
+export interface PeerLimits extends AnswerLimits {
   /** A turn that is not renewed goes to another after this: a host that died in the middle is waited for no longer. */
   readonly turnMs: number;
   /** How often it is renewed while the bytes come. */
@@ -41,6 +41,9 @@ const LIMITS: PeerLimits = {
   pollMs: 250,
   waitMs: 600_000,
   avoidMs: 60_000,
+  answerMs: 5_000,
+  minBytesPerS: 65_536,
+  rateWindowMs: 10_000,
 };
 
 /** Of the hosts that have a blob, so many are tried. */
@@ -71,9 +74,9 @@ export class ClusterPeers implements Peers {
 
   constructor({ redis, hostId, secret, log, limits }: ClusterPeersOptions) {
     this.#ledger = new BlobLedger(redis, hostId);
-    this.#client = new PeerClient(secret);
-    this.#log = log;
     this.#limits = { ...LIMITS, ...limits };
+    this.#client = new PeerClient(secret, this.#limits);
+    this.#log = log;
   }
 
   /** From now on this host says again what it has, three times as often as it would be forgotten. */
@@ -172,25 +175,35 @@ export class ClusterPeers implements Peers {
     turn: Turn,
     { signal, fromRegistry }: { signal: AbortSignal; fromRegistry: FromRegistry },
   ): Promise<Bytes> {
+    const stop = this.#renewing(turn); // The registry may have its callers wait, or be tried again.
     try {
       return this.#whileRenewed(hex, turn, await fromRegistry(signal));
     } catch (error) {
       await this.#giveBack(hex);
       throw error;
+    } finally {
+      stop();
     }
   }
 
+  /** If Redis is away it is another's, after a while. Returns the way to stop. */
+  #renewing(turn: Turn): () => void {
+    const { turnMs, renewMs } = this.#limits;
+    const timer = setInterval(() => void turn.renew(turnMs).catch(() => false), renewMs).unref();
+    return () => clearInterval(timer);
+  }
+
   async *#whileRenewed(hex: string, turn: Turn, bytes: Bytes): AsyncGenerator<Uint8Array, void> {
-    const { turnMs, renewMs, lingerMs } = this.#limits;
-    const renew = (forMs: number) => turn.renew(forMs).catch(() => false); // It is then another's, after a while.
-    const timer = setInterval(() => void renew(turnMs), renewMs).unref();
+    const { turnMs, lingerMs } = this.#limits;
+    const stop = this.#renewing(turn);
+    const renew = (forMs: number) => turn.renew(forMs).catch(() => false);
     let whole = false;
     try {
       await renew(turnMs);
       yield* bytes;
       whole = true;
     } finally {
-      clearInterval(timer);
+      stop();
       if (whole) await renew(lingerMs);
       else await this.#giveBack(hex);
     }

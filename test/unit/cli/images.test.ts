@@ -3,10 +3,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { table } from "../../../cli/commands/images.ts";
+import { tellFailures } from "../../../cli/host-failures.ts";
 import { humanSize } from "../../../cli/human-size.ts";
 import { historyTable } from "../../../cli/image-actions.ts";
+import { type Io, jsonText, note, noteJson, printJson } from "../../../cli/io.ts";
 import { PullBoard } from "../../../cli/pull-board.ts";
 import { Redraw } from "../../../cli/redraw.ts";
+import type { Sink } from "../../../cli/sink.ts";
 import type { HostPullEvent } from "../../../core/images.ts";
 import { digestOf, imageInfo } from "../../helpers/fake-image-admin.ts";
 
@@ -70,6 +73,31 @@ describe("the list of images", () => {
   });
 });
 
+describe("what others have written", () => {
+  const written = async (tell: (io: Io) => Promise<unknown>): Promise<string> => {
+    const parts: (string | Uint8Array)[] = [];
+    const sink: Sink = { write: async (part) => void parts.push(part) };
+    await tell({ stdout: sink, stderr: sink } as Partial<Io> as Io);
+    return parts.join("");
+  };
+  const EVIL = "\u001b[2Ja\u009bb\u007f\r\u202e";
+
+  it("is told without what could steer the terminal, line by line", async () => {
+    expect(await written((io) => note(io, `one ${EVIL}\n  two`))).toBe("mayfly: one ?[2Ja?b???\n  two\n");
+    const failed = [{ host: "a", error: { code: "not_found", reason: "image_not_found", message: EVIL } }];
+    expect(await written((io) => tellFailures(failed, { io, json: false }))).not.toContain("\u001b");
+  });
+
+  it("is the same text as JSON, which has no control character in it either", async () => {
+    for (const print of [printJson, noteJson]) {
+      const line = await written((io) => print(io, { [EVIL]: EVIL }));
+      expect(line).toMatch(/^[^\p{Cc}]*\n$/u);
+      expect(JSON.parse(line)).toEqual({ [EVIL]: EVIL });
+    }
+    expect(JSON.parse(jsonText({ a: [EVIL] }, 2))).toEqual({ a: [EVIL] });
+  });
+});
+
 describe("the board of a pull", () => {
   const event = (host: string, name: string, bytes: number, state: "present" | "pulling" | "done" = "pulling") =>
     ({ host, kind: "layer", digest: digestOf(name), state, bytes, size: 1000 }) satisfies HostPullEvent;
@@ -101,6 +129,12 @@ describe("the board of a pull", () => {
     for (const line of lines) expect(line.length).toBeLessThan(40);
     for (const digest of ["l18", "l19"].map((name) => digestOf(name).slice(7, 19)))
       expect(lines.join()).toContain(digest);
+  });
+
+  it.each([0, 1, 2])("keeps to %d rows, with the sum alone if there is no room for more", (rows) => {
+    const lines = board(event("a", "l", 500), event("a", "m", 500)).draw(rows, 40);
+    expect(lines).toHaveLength(Math.max(1, rows));
+    expect(lines.at(-1)).toMatch(/^2 hosts: /);
   });
 
   it("says each thing once where nothing can be drawn", () => {

@@ -11,6 +11,7 @@ import { createLineFeeds } from "../../../cli/line-feed.ts";
 import { openSession, type Session } from "../../../cli/session.ts";
 import { createTerminal, type TerminalStreams } from "../../../cli/terminal.ts";
 import type { TerminalSize } from "../../../core/control.ts";
+import { eventually } from "../../helpers/eventually.ts";
 
 const size = (rows: number, columns = 80): TerminalSize => ({ rows, columns });
 const state = (name: "queued" | "starting" | "running"): RunEvent => ({ type: "state", state: name, attempt: 1 });
@@ -265,7 +266,7 @@ describe("a session", () => {
     for (let rows = 30; rows < 40; rows++) tty.resize(rows);
     expect(told).toEqual([size(30)]);
     answers[0]?.resolve();
-    await vi.waitFor(() => expect(told).toEqual([size(30), size(39)]));
+    await eventually(() => expect(told).toEqual([size(30), size(39)]));
     answers[1]?.reject(new Error("409"));
     await new Promise(setImmediate);
     tty.resize(41);

@@ -7,6 +7,7 @@ import { RENEW_MS } from "../../../core/transitions.ts";
 import { Ledger } from "../../../worker/admission.ts";
 import { Intake } from "../../../worker/intake.ts";
 import { Offers, type OffersOptions } from "../../../worker/offers.ts";
+import { eventually } from "../../helpers/eventually.ts";
 import { heardLog } from "../../helpers/heard-log.ts";
 
 const FLAT = {
@@ -120,9 +121,9 @@ test("once somebody waits, each share that is given back is told, however small"
   vi.useRealTimers();
   waiting = 1;
   sayWaiting();
-  await vi.waitFor(() => expect(offered).toHaveLength(2));
+  await eventually(() => expect(offered).toHaveLength(2));
   for (let times = 1; times <= 3; times++) {
     ledger.take({ cpus: 0.1, memoryBytes: 1, pids: 1 })?.();
-    await vi.waitFor(() => expect(offered).toHaveLength(2 + times));
+    await eventually(() => expect(offered).toHaveLength(2 + times));
   }
 });

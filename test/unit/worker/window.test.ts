@@ -1,6 +1,7 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { Bell } from "../../../core/bell.ts";
 import { followWindow } from "../../../worker/window.ts";
+import { eventually } from "../../helpers/eventually.ts";
 
 const size = (rows: number) => ({ rows, columns: 80 });
 
@@ -17,7 +18,7 @@ function follow(first: number) {
   const resize = ({ rows }: { rows: number }) => void resized.push(rows);
   const done = followWindow({ size: size(first), read, bell, resize }, over.signal);
   const answer = async (rows: number | undefined) => {
-    await vi.waitFor(() => expect(asked).not.toHaveLength(0));
+    await eventually(() => expect(asked).not.toHaveLength(0));
     asked.shift()?.(rows);
     await new Promise(setImmediate);
   };
@@ -45,7 +46,7 @@ describe("the window", () => {
 
   it("is read once for a hundred words that come while it is read", async () => {
     const window = follow(24);
-    await vi.waitFor(() => expect(window.asked).toHaveLength(1));
+    await eventually(() => expect(window.asked).toHaveLength(1));
     for (let i = 0; i < 100; i++) window.bell.ring();
     await window.answer(30);
     await window.answer(40);
@@ -57,7 +58,7 @@ describe("the window", () => {
 
   it("is not touched once the program has ended, though an answer comes late", async () => {
     const window = follow(24);
-    await vi.waitFor(() => expect(window.asked).toHaveLength(1));
+    await eventually(() => expect(window.asked).toHaveLength(1));
     window.over.abort();
     await window.answer(30);
     await window.done;
