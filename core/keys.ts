@@ -33,6 +33,16 @@ export const keys = {
   blob: (hex: string) => `${TAG}:blob:${hex}`,
   /** String with a time to live: who fetches the blob from its registry now. */
   fetch: (hex: string) => `${TAG}:fetch:${hex}`,
+  /** Hash: what a tenant may have (tenant.ts): weight, running, queued, cpus, memoryBytes, rate, burst. */
+  tenant: (name: string) => `${TAG}:tenant:${name}`,
+  /** Sorted set: the names of tenants that have settings or keys, score 0. */
+  tenants: `${TAG}:tenants`,
+  /** Hash: an API key, by its id: the SHA-256 of it, never the key. */
+  apiKey: (id: string) => `${TAG}:key:${id}`,
+  /** Sorted set: `TENANT ID` of all API keys, score 0, and so in the order of tenants. */
+  apiKeys: `${TAG}:keys`,
+  /** Hash with a time to live: how many requests a tenant may make now, and when that was so. */
+  bucket: (tenant: string) => `${TAG}:bucket:${tenant}`,
 } as const;
 
 /** Pub/sub channels. Best effort all of them: whoever listens reads the truth from the record. */
@@ -47,6 +57,8 @@ export const channels = {
   changed: (id: string) => `${TAG}:changed:${id}`,
   /** About a run: there is more of its stdin. The message is empty. */
   input: (id: string) => `${TAG}:input:${id}`,
+  /** To every gateway: `key ID` or `tenant NAME` is not what it was. */
+  access: `${TAG}:access`,
 } as const;
 
 /** The keys of each script of transitions.ts, in its order. */
