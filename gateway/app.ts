@@ -16,6 +16,7 @@ import type { Access } from "./dispatch/access.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
 import type { TakeToken } from "./dispatch/rate-limits.ts";
+import { withoutKeys } from "./key-material.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { limitBody } from "./middleware/limit-body.ts";
 import { limitRate } from "./middleware/limit-rate.ts";
@@ -90,7 +91,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerDocs(app, document);
 
   app.notFound((c) => {
-    const error = new MayflyError("route_not_found", `there is no ${c.req.method} ${c.req.path}`);
+    const error = new MayflyError("route_not_found", `there is no ${c.req.method} ${withoutKeys(c.req.path)}`);
     return answerProblem(c, toProblem(error));
   });
   app.onError((thrown, c) => {
