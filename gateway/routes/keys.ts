@@ -14,6 +14,7 @@ import {
 } from "../../core/api-key.ts";
 import { parseDuration } from "../../core/units.ts";
 import type { GatewayEnv } from "../context.ts";
+import { MAX_AGE_MS } from "../dispatch/fresh.ts";
 import type { KeyStore } from "../dispatch/key-store.ts";
 import { FAILURES, json, page, problem } from "./schemas.ts";
 
@@ -97,7 +98,7 @@ const revoke = createRoute({
   request: { params: KeyParams },
   responses: {
     204: {
-      description: "It is refused from now on here, and within 3 s by every gateway. What was let in before goes on.",
+      description: `It is refused from now on here, and within ${MAX_AGE_MS / 1_000} s by every gateway. What was let in before goes on.`,
     },
     404: NO_KEY,
     ...FAILURES,

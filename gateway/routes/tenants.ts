@@ -4,6 +4,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { TENANT_PATTERN, TenantName } from "../../core/api-key.ts";
 import { Tenant, TenantChange, TenantPage } from "../../core/tenant.ts";
 import type { GatewayEnv } from "../context.ts";
+import { MAX_AGE_MS } from "../dispatch/fresh.ts";
 import type { TenantStore } from "../dispatch/tenant-store.ts";
 import { FAILURES, json, page, problem } from "./schemas.ts";
 
@@ -39,7 +40,7 @@ const set = createRoute({
     },
   },
   responses: {
-    200: json(Tenant, "As it is now. A rate holds within 3 s at every gateway.", EXAMPLE),
+    200: json(Tenant, `As it is now. A rate holds within ${MAX_AGE_MS / 1_000} s at every gateway.`, EXAMPLE),
     409: problem("There are as many tenants as may be."),
     415: problem("The body is not application/json."),
     ...FAILURES,
