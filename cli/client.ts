@@ -9,6 +9,7 @@ import { monotonicMs } from "../core/clock.ts";
 import type { RunSignal, TerminalSize } from "../core/control.ts";
 import type { RunRequest } from "../core/request.ts";
 import type { Run, RunState } from "../core/run.ts";
+import { createKeyClient, createTenantClient, type KeyClient, type TenantClient } from "./access-client.ts";
 import { parseRun, parseRunPage, type RunPage } from "./answers.ts";
 import { unreachable } from "./client-error.ts";
 import { type FollowOptions, followRun } from "./follow.ts";
@@ -17,9 +18,12 @@ import { createImageClient, type ImageClient } from "./image-client.ts";
 import { createPatience } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
 
+export type { ApiKey, MadeKey, NewKey, Scope } from "../core/api-key.ts";
 export type { RunSignal, TerminalSize } from "../core/control.ts";
 export type { RunRequest } from "../core/request.ts";
 export type { Outcome, Receipt, Run, RunState } from "../core/run.ts";
+export type { Tenant, TenantChange } from "../core/tenant.ts";
+export type { KeyClient, TenantClient } from "./access-client.ts";
 export type { RunPage } from "./answers.ts";
 export { ClientError, type FieldProblem, isClientError } from "./client-error.ts";
 export type { FollowOptions } from "./follow.ts";
@@ -74,6 +78,10 @@ export interface Client {
   followRun(id: string, options?: FollowOptions): AsyncGenerator<RunEvent, void>;
   /** What hosts have of images, and what is to be done with them. */
   readonly images: ImageClient;
+  /** API keys, of all tenants. */
+  readonly keys: KeyClient;
+  /** How much of the cluster each tenant may have. */
+  readonly tenants: TenantClient;
 }
 
 /** Constructing it connects to nothing. Throws TypeError if `url` is not a URL. */
@@ -98,6 +106,8 @@ export function createClient(options: ClientOptions): Client {
     readOutput: (id, stream, { signal } = {}) => readOutput(send, runPath(id, `/output/${stream}`), signal),
     followRun: (id, follow) => followRun(send, id, follow),
     images: createImageClient(send),
+    keys: createKeyClient(send),
+    tenants: createTenantClient(send),
   };
 }
 

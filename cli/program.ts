@@ -6,6 +6,7 @@ import { cancel } from "./commands/cancel.ts";
 import { image } from "./commands/image.ts";
 import { images } from "./commands/images.ts";
 import { inspect } from "./commands/inspect.ts";
+import { keys } from "./commands/keys.ts";
 import { kill } from "./commands/kill.ts";
 import { load } from "./commands/load.ts";
 import { logs } from "./commands/logs.ts";
@@ -14,6 +15,7 @@ import { pull } from "./commands/pull.ts";
 import { rmi } from "./commands/rmi.ts";
 import { run } from "./commands/run.ts";
 import { save } from "./commands/save.ts";
+import { tenants } from "./commands/tenants.ts";
 import { wait } from "./commands/wait.ts";
 import { EXIT } from "./exit-codes.ts";
 import { type FlagTable, parseFlags } from "./flags.ts";
@@ -37,6 +39,8 @@ export const COMMANDS: readonly Command[] = [
   image,
   load,
   save,
+  keys,
+  tenants,
   bench,
 ];
 

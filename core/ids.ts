@@ -24,7 +24,8 @@ export function newIncarnation(): string {
   return randomBytes(8).toString("hex");
 }
 
-function base32(value: bigint, digits: number): string {
+/** The value in so many of Crockford's digits, in lower case; higher ones are dropped. */
+export function base32(value: bigint, digits: number): string {
   let rest = value;
   let text = "";
   for (let digit = 0; digit < digits; digit++) {

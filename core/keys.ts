@@ -31,8 +31,6 @@ export const keys = {
   pace: (pool: string) => `${TAG}:pace:${pool}`,
   /** Hash: what a tenant has now: queued, running, cpus, memoryBytes. */
   use: (tenant: string) => `${TAG}:use:${tenant}`,
-  /** Hash: what a tenant may have: weight, queued, running, cpus, memoryBytes, rate, burst; what is absent has no limit. */
-  tenant: (tenant: string) => `${TAG}:tenant:${tenant}`,
   /** String with a time to live: the holder that keeps its room for a run which needs more than is free there. */
   reserved: (id: string) => `${TAG}:reserved:${id}`,
   /** String with a time to live: digest of the body and id of the run that was made with an idempotency key. `of` is `<tenant>:<digest of the key>`. */
@@ -51,6 +49,16 @@ export const keys = {
   blob: (hex: string) => `${TAG}:blob:${hex}`,
   /** String with a time to live: who fetches the blob from its registry now. */
   fetch: (hex: string) => `${TAG}:fetch:${hex}`,
+  /** Hash: what a tenant may have (tenant.ts): weight, running, queued, cpus, memoryBytes, rate, burst. */
+  tenant: (name: string) => `${TAG}:tenant:${name}`,
+  /** Sorted set: the names of tenants that have settings or keys, score 0. */
+  tenants: `${TAG}:tenants`,
+  /** Hash: an API key, by its id: the SHA-256 of it, never the key. */
+  apiKey: (id: string) => `${TAG}:key:${id}`,
+  /** Sorted set: `TENANT ID` of all API keys, score 0, and so in the order of tenants. */
+  apiKeys: `${TAG}:keys`,
+  /** Hash with a time to live: how many requests a tenant may make now, and when that was so. */
+  bucket: (tenant: string) => `${TAG}:bucket:${tenant}`,
 } as const;
 
 /** Pub/sub channels. Best effort all of them: whoever listens reads the truth from the record. */
@@ -67,6 +75,8 @@ export const channels = {
   changed: (id: string) => `${TAG}:changed:${id}`,
   /** About a run: there is more of its stdin. The message is empty. */
   input: (id: string) => `${TAG}:input:${id}`,
+  /** To every gateway: `key ID` or `tenant NAME` is not what it was. */
+  access: `${TAG}:access`,
 } as const;
 
 /** The keys of each script of transitions.ts, in its order. */

@@ -12,15 +12,20 @@ import type { Log } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
 import type { FindCaller } from "./api-keys.ts";
 import type { GatewayEnv } from "./context.ts";
+import type { Access } from "./dispatch/access.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
+import type { TakeToken } from "./dispatch/rate-limits.ts";
+import { withoutKeys } from "./key-material.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { dropBody } from "./middleware/drop-body.ts";
 import { limitBody } from "./middleware/limit-body.ts";
+import { limitRate } from "./middleware/limit-rate.ts";
 import { requireJson } from "./middleware/require-json.ts";
-import { requireOperator } from "./middleware/require-operator.ts";
+import { requireScope } from "./middleware/require-scope.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
 import { answerProblem, toProblem } from "./problem.ts";
+import { describeScopes } from "./route-scopes.ts";
 import { registerControl } from "./routes/control.ts";
 import { registerDocs } from "./routes/docs.ts";
 import { registerEvents } from "./routes/events.ts";
@@ -29,11 +34,18 @@ import { registerHosts } from "./routes/hosts.ts";
 import { registerImages } from "./routes/images.ts";
 import { registerImageArchives } from "./routes/images-archives.ts";
 import { registerImageStreams } from "./routes/images-streams.ts";
+import { registerKeys } from "./routes/keys.ts";
 import { registerRuns } from "./routes/runs.ts";
+import { registerTenants } from "./routes/tenants.ts";
 
 export interface AppOptions {
   readonly dispatcher: Dispatcher;
   readonly hosts: Hosts;
+  readonly access: {
+    readonly keys: Access["keys"];
+    readonly tenants: Access["tenants"];
+    readonly limits: { readonly take: TakeToken };
+  };
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
@@ -44,7 +56,7 @@ export interface AppOptions {
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
+  const { dispatcher, hosts, access, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
@@ -54,7 +66,8 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   app.use(wideEvent(log));
   app.use(dropBody());
   app.use(findCaller ? authenticate(findCaller) : trustLoopback());
-  app.use(requireOperator());
+  app.use(limitRate(access.limits.take));
+  app.use(requireScope());
   app.use(limitBody(maxBodyBytes, maxArchiveBytes));
   app.use(requireJson());
 
@@ -65,18 +78,22 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);
   registerImageArchives(app, hosts, { maxArchiveBytes, log });
+  registerKeys(app, access.keys);
+  registerTenants(app, access.tenants);
   registerHealth(app, dispatcher.store);
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
   const document = () =>
-    app.getOpenAPI31Document({
-      openapi: "3.1.0",
-      info: { title: "Mayfly", version: VERSION, description: DESCRIPTION },
-      security: [{ key: [] }],
-    });
+    describeScopes(
+      app.getOpenAPI31Document({
+        openapi: "3.1.0",
+        info: { title: "Mayfly", version: VERSION, description: DESCRIPTION },
+        security: [{ key: [] }],
+      }),
+    );
   registerDocs(app, document);
 
   app.notFound((c) => {
-    const error = new MayflyError("route_not_found", `there is no ${c.req.method} ${c.req.path}`);
+    const error = new MayflyError("route_not_found", `there is no ${c.req.method} ${withoutKeys(c.req.path)}`);
     return answerProblem(c, toProblem(error));
   });
   app.onError((thrown, c) => {

@@ -13,7 +13,7 @@ export const GATEWAY_SETTINGS = {
   redisUrl: redisUrlFile("MAYFLY_REDIS_URL_FILE"),
   apiKeys: secretFile(
     "MAYFLY_API_KEYS_FILE",
-    "A file of API keys: a line each, `TENANT SHA256`, the key's SHA-256 in hex, and the word `operator` behind if the key may administer images. Without it every caller is tenant `default`, on loopback only.",
+    "A file of API keys: a line each, `TENANT SHA256`, the key's SHA-256 in hex, and the word `operator` behind if the key is an operator's, with the scope `admin`. Keys that `mayfly keys` makes count beside them. Without it every caller is tenant `default`, on loopback only, and may do everything.",
   ),
   user: text("MAYFLY_GATEWAY_USER", "The user that the gateway becomes when it is started as root.", {
     fallback: "nobody",

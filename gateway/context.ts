@@ -1,5 +1,7 @@
 // What a request carries from the middleware to its route.
 
+import type { Scope } from "../core/api-key.ts";
+
 export interface GatewayEnv {
   Variables: {
     requestId: string;
@@ -9,8 +11,10 @@ export interface GatewayEnv {
     timing: string;
     /** Whose key it is. */
     tenant: string;
-    /** Whether the key is an operator's; without keys everybody is one. */
-    isOperator: boolean;
+    /** What the key may do; without keys, everything. */
+    scopes: ReadonlySet<Scope>;
+    /** The key's id, for the log; a key of the gateway's file has none. */
+    key: string;
     /** The run that the request is about, for the log. */
     run: string;
   };

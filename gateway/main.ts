@@ -8,9 +8,10 @@ import { readConfig } from "../core/config.ts";
 import { MayflyError, toMayflyError } from "../core/errors.ts";
 import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
-import { parseApiKeys } from "./api-keys.ts";
+import { type FindCaller, parseApiKeys } from "./api-keys.ts";
 import { createApp } from "./app.ts";
 import { GATEWAY_SETTINGS, type GatewayConfig } from "./config.ts";
+import { Access } from "./dispatch/access.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Hosts } from "./dispatch/hosts.ts";
 import { Reaper } from "./dispatch/reaper.ts";
@@ -45,8 +46,8 @@ try {
 }
 
 async function main(config: GatewayConfig): Promise<void> {
-  const findCaller = config.apiKeys === undefined ? undefined : parseApiKeys(config.apiKeys);
-  if (!findCaller && !isLoopback(config.listenHost)) {
+  const findInFile = config.apiKeys === undefined ? undefined : parseApiKeys(config.apiKeys);
+  if (!findInFile && !isLoopback(config.listenHost)) {
     throw new MayflyError(
       "configuration_invalid",
       `MAYFLY_LISTEN_HOST=${config.listenHost} is not a loopback address: set MAYFLY_API_KEYS_FILE`,
@@ -56,6 +57,9 @@ async function main(config: GatewayConfig): Promise<void> {
   const redis = connectRedis(config.redisUrl);
   const subscriber = connectSubscriber(config.redisUrl);
   for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
+  const access = new Access(redis);
+  // Keys in Redis count only where there are keys at all: what Redis holds, or has lost, opens no gateway and closes none.
+  const findCaller: FindCaller | undefined = findInFile && ((key) => findInFile(key) ?? access.findCaller(key));
   const signals = new Signals(subscriber, gatewayId);
   const {
     maxQueued,
@@ -69,12 +73,13 @@ async function main(config: GatewayConfig): Promise<void> {
   const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs });
   const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting, pools: config.pools });
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
-  const app = createApp({ dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log });
+  const app = createApp({ dispatcher, hosts, access, findCaller, maxBodyBytes, maxArchiveBytes, log });
   const reaper = new Reaper(store, config.pools, log);
 
   // A Redis that is away now is no reason not to start: callers are told 503 until it is there.
   redis.connect().catch(() => {});
   subscriber.connect().catch(() => {});
+  access.start(subscriber).catch((error) => log.warn("redis.error", { error }));
   signals.start().catch((error) => log.warn("redis.error", { error }));
   const server = await listen(app.fetch, config);
   server.keepAliveTimeout = KEEP_ALIVE_MS;

@@ -58,9 +58,9 @@ export function toProblem(error: MayflyError, errors?: readonly FieldError[]): P
 }
 
 /** Through the context, so that what the middleware has put into the answer's head stays there. */
-export function answerProblem(c: Context, problem: Problem): Response {
+export function answerProblem(c: Context, problem: Problem, retryAfterSeconds = RETRY_AFTER_SECONDS): Response {
   c.header("content-type", "application/problem+json");
-  if (problem.status === 429 || problem.status === 503) c.header("retry-after", String(RETRY_AFTER_SECONDS));
+  if (problem.status === 429 || problem.status === 503) c.header("retry-after", String(retryAfterSeconds));
   if (problem.status === 401) c.header("www-authenticate", 'Bearer realm="mayfly"');
   return c.body(JSON.stringify(problem), problem.status as ContentfulStatusCode);
 }

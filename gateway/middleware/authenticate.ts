@@ -2,11 +2,9 @@
 
 import type { MiddlewareHandler } from "hono";
 import { MayflyError } from "../../core/errors.ts";
-import type { FindCaller } from "../api-keys.ts";
+import { ALL_SCOPES, type FindCaller } from "../api-keys.ts";
 import type { GatewayEnv } from "../context.ts";
-
-/** What anybody may read: whether the gateway lives, and how its API is used. */
-export const PUBLIC_ROUTES: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/openapi.json", "/docs"]);
+import { PUBLIC_ROUTES } from "../route-scopes.ts";
 
 /** Of the one caller there is when there are no keys. */
 export const DEFAULT_TENANT = "default";
@@ -17,10 +15,12 @@ export function authenticate(findCaller: FindCaller): MiddlewareHandler<GatewayE
     const [scheme, key] = c.req.header("authorization")?.split(" ") ?? [];
     if (scheme?.toLowerCase() !== "bearer" || !key)
       throw new MayflyError("key_missing", "send the key as `Authorization: Bearer KEY`");
-    const caller = findCaller(key);
+    const found = findCaller(key);
+    const caller = found instanceof Promise ? await found : found;
     if (!caller) throw new MayflyError("key_unknown", "no tenant has this key");
     c.set("tenant", caller.tenant);
-    c.set("isOperator", caller.isOperator);
+    c.set("scopes", caller.scopes);
+    if (caller.key !== undefined) c.set("key", caller.key);
     return next();
   };
 }
@@ -46,7 +46,7 @@ export function trustLoopback(): MiddlewareHandler<GatewayEnv> {
         `a page of ${JSON.stringify(origin)} may not call a gateway without keys`,
       );
     c.set("tenant", DEFAULT_TENANT);
-    c.set("isOperator", true);
+    c.set("scopes", ALL_SCOPES);
     return next();
   };
 }

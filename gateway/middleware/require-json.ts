@@ -7,11 +7,13 @@ import { BOUNDS } from "../../core/request.ts";
 import type { GatewayEnv } from "../context.ts";
 
 /** The calls that take JSON. */
-const PATHS = /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify))$/;
+const PATHS =
+  /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|keys(\/[^/]+\/rotate)?|tenants\/[^/]+)$/;
+const METHODS: ReadonlySet<string> = new Set(["POST", "PATCH"]);
 
 export function requireJson(): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
-    if (c.req.method !== "POST" || !PATHS.test(c.req.path)) return next();
+    if (!METHODS.has(c.req.method) || !PATHS.test(c.req.path)) return next();
     const type = c.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
     if (type !== "application/json") {
       const message = `Content-Type is ${type ?? "missing"}; it must be application/json`;

@@ -4,6 +4,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import { monotonicMs, roundMs } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
 import type { GatewayEnv } from "../context.ts";
+import { withoutKeys } from "../key-material.ts";
 
 /** Of no interest while they are answered well: probes come every few seconds. */
 const QUIET: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
@@ -16,9 +17,11 @@ export function wideEvent(log: Log): MiddlewareHandler<GatewayEnv> {
     if (c.get("timing") === undefined) addTiming(c);
     const { status } = c.res;
     if (QUIET.has(c.req.path) && status === 200) return;
-    const { method, path } = c.req;
+    const { method } = c.req;
+    const path = withoutKeys(c.req.path);
     const ms = roundMs(monotonicMs() - startedMs);
-    const fields = { id: c.get("requestId"), method, path, status, ms, tenant: c.get("tenant"), run: c.get("run") };
+    const caller = { tenant: c.get("tenant"), key: c.get("key") };
+    const fields = { id: c.get("requestId"), method, path, status, ms, ...caller, run: c.get("run") };
     setImmediate(() => log.info("request", fields)); // The answer goes first.
   };
 }

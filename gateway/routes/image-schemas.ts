@@ -80,7 +80,6 @@ export const HostList = z.object({ hosts: z.array(HostRecord) }).meta({ id: "Hos
 /** What every call about images may answer. */
 export const IMAGE_FAILURES = {
   ...FAILURES,
-  403: problem("The call is an operator's, and the key is not; or the gateway without keys is called from elsewhere."),
   404: problem("There is no such host."),
 };
 

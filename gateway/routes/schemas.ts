@@ -77,16 +77,37 @@ export const problem = (description: string) => ({
   content: { "application/problem+json": { schema: ProblemSchema } },
 });
 /** An answer that is JSON of a shape. */
-export const json = <T extends z.ZodType>(schema: T, description: string) => ({
+export const json = <T extends z.ZodType>(schema: T, description: string, example?: z.infer<T>) => ({
   description,
-  content: { "application/json": { schema } },
+  content: { "application/json": { schema, ...(example === undefined ? {} : { example }) } },
 });
+
+/** The query of a list in pages. */
+export const page = (cursor: RegExp) =>
+  z.strictObject({
+    limit: z.coerce
+      .number()
+      .int()
+      .min(1)
+      .max(MAX_PAGE)
+      .default(100)
+      .meta({
+        description: `How many, from 1 to ${MAX_PAGE}; 100 without it. A page may be shorter, with a cursor all the same.`,
+      }),
+    cursor: z
+      .string()
+      .regex(cursor, "is not a cursor of this list")
+      .optional()
+      .meta({ description: "`next` of the page before." }),
+  });
 
 /** What every call may answer. */
 export const FAILURES = {
   400: problem("A field is unknown, of the wrong type or impossible; `errors` names each."),
   401: problem("The key is missing or unknown."),
-  403: problem("A gateway without keys is called by another name than its loopback one, or from a page of elsewhere."),
+  403: problem(
+    "The key lacks the scope that the call wants; or a gateway without keys is called by another name than its loopback one, or from a page of elsewhere.",
+  ),
   500: problem("A fault of Mayfly's own, logged under this request's id."),
   503: problem("Redis is away; come back after `Retry-After`."),
 };

@@ -30,6 +30,8 @@ export interface GatewayOptions {
   readonly redisUrl: string;
   /** Key of each tenant, in the clear. Without it everybody on loopback is the default tenant. */
   readonly keys?: Readonly<Record<string, string>>;
+  /** Likewise, of operators. */
+  readonly operators?: Readonly<Record<string, string>>;
   /** More settings, such as `MAYFLY_MAX_QUEUED`. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -87,15 +89,18 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
 }
 
-async function settings(directory: string, { redisUrl, keys }: GatewayOptions): Promise<Record<string, string>> {
+async function settings(
+  directory: string,
+  { redisUrl, keys, operators }: GatewayOptions,
+): Promise<Record<string, string>> {
   const redisFile = join(directory, "redis-url");
   await writeFile(redisFile, `${redisUrl}\n`, { mode: 0o600 });
   const env = { MAYFLY_LISTEN_PORT: "0", MAYFLY_REDIS_URL_FILE: redisFile };
-  if (!keys) return env;
+  if (!keys && !operators) return env;
   const keysFile = join(directory, "api-keys");
-  const lines = Object.entries(keys).map(
-    ([tenant, key]) => `${tenant} ${createHash("sha256").update(key).digest("hex")}`,
-  );
+  const linesOf = (of: Readonly<Record<string, string>> = {}, word = "") =>
+    Object.entries(of).map(([tenant, key]) => `${tenant} ${createHash("sha256").update(key).digest("hex")}${word}`);
+  const lines = [...linesOf(keys), ...linesOf(operators, " operator")];
   await writeFile(keysFile, `${["# TENANT SHA256", ...lines].join("\n")}\n`, { mode: 0o600 });
   return { ...env, MAYFLY_API_KEYS_FILE: keysFile };
 }

@@ -10,6 +10,7 @@ const MAX_LINES = 300;
 
 /** Adding a file to core is a decision, to be written down in docs/decisions and here. */
 const CORE_FILES = [
+  "api-key.ts",
   "bell.ts",
   "clock.ts",
   "config.ts",
@@ -30,6 +31,7 @@ const CORE_FILES = [
   "request.ts",
   "run.ts",
   "scope.ts",
+  "tenant.ts",
   "told.ts",
   "transition-parts.ts",
   "transitions.ts",

@@ -98,6 +98,29 @@ describe("the program", () => {
     [["logs"], 2, "ID is missing; it takes ID"],
     [["ps", "--state", "flying"], 2, '--state "flying" is not one of queued, starting, running, finished'],
     [["ps", "-n", "0"], 2, '--number "0" is not a whole number from 1 to 10000'],
+    [["keys"], 2, "ACTION is missing; it takes ACTION [NAME | ID...]"],
+    [["keys", "rotat"], 2, 'there is no action "rotat"; did you mean rotate?'],
+    [["keys", "create", "--scope", "read", "ci"], 2, "--tenant is needed: whose key it is to be"],
+    [["keys", "create", "--tenant", "a", "ci"], 2, "--scope is needed: submit, read, cancel, admin"],
+    [
+      ["keys", "create", "--tenant", "a", "--scope", "root", "ci"],
+      2,
+      '--scope "root" is not one of submit, read, cancel, admin',
+    ],
+    [["keys", "rotate"], 2, "ID is missing; it takes rotate ID"],
+    [["keys", "ls", "--overlap", "1h"], 2, "ls has no use for --overlap"],
+    [["keys", "revoke", "ci"], 2, "ID is not a key's id, such as key_3v8k2m9q4t7x; it is never the key itself"],
+    [
+      ["tenants", "set", "acme"],
+      2,
+      "there is nothing to set: --memory, --weight, --running, --queued, --cpus, --rate, --burst",
+    ],
+    [["tenants", "set", "--running", "many", "acme"], 2, '--running "many" is neither a number nor none'],
+    [["tenants", "set", "--memory", "64", "--rate", "1", "Acme"], 2, 'TENANT "Acme" is not a tenant\'s name'],
+    [["tenants", "set", "--memory", "lots", "acme"], 2, '--memory "lots" is neither a size, such as 64GiB, nor none'],
+    [["tenants", "inspect"], 2, "TENANT is missing; it takes inspect TENANT"],
+    [["tenants", "ls", "acme"], 2, '"acme" is one argument too many'],
+    [["tenants", "ls", "--rate", "1"], 2, "ls has no use for --rate"],
     [["run"], 125, "IMAGE is missing; it takes IMAGE [COMMAND...]"],
     [
       ["run", "-v", "/:/host", "busybox"],
@@ -118,6 +141,21 @@ describe("the program", () => {
     expect(asJson).toMatchObject({ exitCode, stdout: "" });
     expect(JSON.parse(asJson.stderr)).toEqual({ error: { code: "invalid_argument", reason: "usage", message } });
   });
+});
+
+describe("a key that is given where its id belongs", () => {
+  const key = `mayfly_0123456789ab_${"s".repeat(39)}`;
+
+  it.each([[["revoke", key]], [["rotate", key]], [["ls", key]], [["rotate", "key_0123456789ab", key]], [[key]]])(
+    "is not sent and not shown: keys %j",
+    async (args) => {
+      for (const json of [[], ["--json"]]) {
+        const { exitCode, stdout, stderr } = await call(...json, "keys", ...args);
+        expect(exitCode).toBe(2);
+        expect(stdout + stderr).not.toContain("ssss");
+      }
+    },
+  );
 });
 
 describe("an archive at a terminal", () => {

@@ -49,8 +49,8 @@ test("a key is its tenant's, a tenant may have several, and any other key is nob
   ]);
 });
 
-test("a key is an operator's only if its line says so", () => {
+test("a key is an operator's, with every scope, only if its line says so", () => {
   const findCaller = parseApiKeys(`acme ${hash("a")}\nacme ${hash("b")}  operator \r\n`);
-  expect(findCaller("a")).toEqual({ tenant: "acme", isOperator: false });
-  expect(findCaller("b")).toEqual({ tenant: "acme", isOperator: true });
+  expect(findCaller("a")).toEqual({ tenant: "acme", scopes: new Set(["submit", "read", "cancel"]) });
+  expect(findCaller("b")).toEqual({ tenant: "acme", scopes: new Set(["submit", "read", "cancel", "admin"]) });
 });

@@ -3,11 +3,13 @@
 import { createHash } from "node:crypto";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createLog } from "../../../core/log.ts";
-import { parseApiKeys } from "../../../gateway/api-keys.ts";
+import { type FindCaller, parseApiKeys } from "../../../gateway/api-keys.ts";
 import { createApp } from "../../../gateway/app.ts";
 import type { GatewayEnv } from "../../../gateway/context.ts";
+import { Access } from "../../../gateway/dispatch/access.ts";
 import { Dispatcher } from "../../../gateway/dispatch/dispatcher.ts";
 import { Hosts } from "../../../gateway/dispatch/hosts.ts";
+import type { TakeToken } from "../../../gateway/dispatch/rate-limits.ts";
 import { clusterSecret, connectRedis, connectSubscriber } from "../../../gateway/dispatch/redis.ts";
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
@@ -19,24 +21,35 @@ export const MAX_ARCHIVE_BYTES = 1_000_000;
 export const HOST = "127.0.0.1:8080";
 
 export interface AppUnderTest {
+  readonly hosts: Hosts;
   readonly app: OpenAPIHono<GatewayEnv>;
   /** A request to the app; with `Host` if the app has no keys, with the key if it has. */
   readonly request: (path: string, init?: RequestInit) => Promise<Response>;
   readonly log: readonly Record<string, unknown>[];
 }
 
-export function makeApp({ keys = true }: { keys?: boolean } = {}): AppUnderTest {
+export interface AppOptions {
+  readonly keys?: boolean;
+  /** In place of a file with KEY and OPERATOR_KEY. */
+  readonly findCaller?: FindCaller;
+  readonly take?: TakeToken;
+}
+
+export function makeApp({ keys = true, findCaller: own, take = async () => undefined }: AppOptions = {}): AppUnderTest {
   const redis = connectRedis(undefined); // Never told to connect.
   const store = new RunStore({ redis, maxQueued: 10, maxKept: 10, maxStdinBytes: 1024, retentionMs: 1000 });
   const signals = new Signals(connectSubscriber(undefined), "test");
   const dispatcher = new Dispatcher({ store, signals, gatewayId: "test", maxWaiting: 10, pools: ["default"] });
   const hash = (key: string) => createHash("sha256").update(key).digest("hex");
-  const findCaller = keys ? parseApiKeys(`acme ${hash(KEY)}\nops ${hash(OPERATOR_KEY)} operator`) : undefined;
+  const inFile = keys ? parseApiKeys(`acme ${hash(KEY)}\nops ${hash(OPERATOR_KEY)} operator`) : undefined;
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
+  const inRedis = new Access(redis);
+  const access = { keys: inRedis.keys, tenants: inRedis.tenants, limits: { take } };
+  const findCaller = own ?? inFile;
   const log: Record<string, unknown>[] = [];
   const write = (line: string) => void log.push(JSON.parse(line));
   const app = createApp({
-    ...{ dispatcher, hosts, findCaller, maxBodyBytes: MAX_BODY_BYTES, maxArchiveBytes: MAX_ARCHIVE_BYTES },
+    ...{ dispatcher, hosts, access, findCaller, maxBodyBytes: MAX_BODY_BYTES, maxArchiveBytes: MAX_ARCHIVE_BYTES },
     log: createLog({}, write),
   });
   const credentials = keys ? { authorization: `Bearer ${KEY}` } : { host: HOST };
@@ -45,7 +58,7 @@ export function makeApp({ keys = true }: { keys?: boolean } = {}): AppUnderTest 
     new Headers(init.headers).forEach((value, name) => void headers.set(name, value));
     return app.request(path, { ...init, headers });
   };
-  return { app, request, log };
+  return { app, hosts, request, log };
 }
 
 export interface Problem {

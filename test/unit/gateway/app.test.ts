@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { newRunId } from "../../../core/ids.ts";
-import { type AppUnderTest, MAX_BODY_BYTES, makeApp, posted, problemOf } from "./app-under-test.ts";
+import { type AppUnderTest, MAX_BODY_BYTES, makeApp, OPERATOR_KEY, posted, problemOf } from "./app-under-test.ts";
 
 /** An answer goes before its line in the log. */
 const turn = () => new Promise(setImmediate);
@@ -135,10 +135,8 @@ describe("without Redis", () => {
 
 describe("a fault of the gateway's own", () => {
   test("is 500, its message is in the log and not in the answer, and one id joins the two", async () => {
-    app.app.get("/v1/broken", () => {
-      throw new Error("the secret of the house");
-    });
-    const response = await app.request("/v1/broken");
+    app.hosts.living = () => Promise.reject(new Error("the secret of the house"));
+    const response = await app.request("/v1/hosts", { headers: { authorization: `Bearer ${OPERATOR_KEY}` } });
     const requestId = response.headers.get("x-request-id");
     const text = await response.text();
     expect(response.status).toBe(500);

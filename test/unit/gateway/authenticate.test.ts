@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { newRunId } from "../../../core/ids.ts";
-import { PUBLIC_ROUTES } from "../../../gateway/middleware/authenticate.ts";
+import { PUBLIC_ROUTES } from "../../../gateway/route-scopes.ts";
 import { HOST, KEY, makeApp, problemOf } from "./app-under-test.ts";
 
 const keyed = makeApp();

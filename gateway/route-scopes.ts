@@ -1,0 +1,65 @@
+// Which scope each call wants: the one place where that is said. A route that is not here may be called by nobody.
+
+import type { Scope } from "../core/api-key.ts";
+
+/** By method and path, as Hono has it. HEAD is answered by GET's routes, and wants what they want. */
+export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
+  "POST /v1/runs": "submit",
+  "POST /v1/runs/:id/stdin": "submit",
+  "POST /v1/runs/:id/resize": "submit",
+
+  "GET /v1/runs": "read",
+  "GET /v1/runs/:id": "read",
+  "GET /v1/runs/:id/output/:stream": "read",
+  "GET /v1/runs/:id/events": "read",
+  // Which images start at once, and what is in them: no more than a run could find out.
+  "GET /v1/images": "read",
+  "GET /v1/images/inspect": "read",
+
+  "POST /v1/runs/:id/cancel": "cancel",
+  "POST /v1/runs/:id/signal": "cancel",
+
+  // Images and hosts are the operator's, and so are all tenants' keys.
+  "DELETE /v1/images": "admin",
+  "GET /v1/images/usage": "admin",
+  "GET /v1/images/save": "admin",
+  "POST /v1/images/load": "admin",
+  "POST /v1/images/pin": "admin",
+  "POST /v1/images/prune": "admin",
+  "POST /v1/images/pull": "admin",
+  "POST /v1/images/verify": "admin",
+  "GET /v1/hosts": "admin",
+  "GET /v1/keys": "admin",
+  "POST /v1/keys": "admin",
+  "POST /v1/keys/:id/rotate": "admin",
+  "DELETE /v1/keys/:id": "admin",
+  "GET /v1/tenants": "admin",
+  "GET /v1/tenants/:name": "admin",
+  "PATCH /v1/tenants/:name": "admin",
+};
+
+/** What anybody may read: whether the gateway lives, and how its API is used. */
+export const PUBLIC_ROUTES: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/openapi.json", "/docs"]);
+
+interface Operation {
+  security?: unknown;
+  responses?: Record<string, unknown>;
+}
+
+const RATE_LIMITED = {
+  description: "The tenant makes more requests than it may; come back after `Retry-After`.",
+  content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
+};
+
+/** An OpenAPI 3.1 document in which each call says which scope it wants, and that it counts against its tenant's rate. */
+export function describeScopes<T extends { paths?: object | undefined }>(document: T): T {
+  for (const [path, methods] of Object.entries(document.paths ?? {})) {
+    for (const [method, operation] of Object.entries(methods as Record<string, Operation>)) {
+      const scope = ROUTE_SCOPES[`${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ":$1")}`];
+      if (scope === undefined) continue;
+      operation.security = [{ key: [scope] }];
+      operation.responses = { 429: RATE_LIMITED, ...operation.responses };
+    }
+  }
+  return document;
+}
