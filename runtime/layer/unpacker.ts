@@ -43,6 +43,8 @@ export interface UnpackReport {
   readonly entries: number;
   /** Of the files' content; holes do not count. */
   readonly bytes: number;
+  /** The same in whole blocks: a sparse file of single bytes takes thousands of times what it holds. */
+  readonly diskBytes: number;
   readonly devicesSkipped: number;
   readonly xattrsSkipped: number;
   /** Nothing of the layers below is to be seen, and the directory cannot say so itself. */
@@ -55,6 +57,7 @@ const REPORT = z.object({
   tar: z.string(),
   entries: z.number(),
   bytes: z.number(),
+  diskBytes: z.number(),
   devicesSkipped: z.number(),
   xattrsSkipped: z.number(),
   opaqueRoot: z.boolean(),
@@ -94,8 +97,8 @@ export async function unpack(
   if (ending.value.exitCode !== 0 || !report) throw failureOf(argv, ending.value);
   if (feeding.status === "rejected") throw feeding.reason;
   checkTar(layer, report);
-  const { entries, bytes: content, devicesSkipped, xattrsSkipped, opaqueRoot } = report;
-  return { entries, bytes: content, devicesSkipped, xattrsSkipped, opaqueRoot };
+  const { entries, bytes: content, diskBytes, devicesSkipped, xattrsSkipped, opaqueRoot } = report;
+  return { entries, bytes: content, diskBytes, devicesSkipped, xattrsSkipped, opaqueRoot };
 }
 
 function argumentsOf(

@@ -118,6 +118,21 @@ test("a parser that is killed is the host's failure, not the layer's", async () 
   expect(await ended).toMatchObject({ exitCode: 1, stderrTail: "the unpacking process was killed by signal 9\n" });
 });
 
+test.each(["first", "last"])(
+  "of a pipeline that loses its %s process the rest of the blob is not waited for",
+  async (which) => {
+    const { child, ended } = start("--compression", "gzip");
+    const gzip = createGzip();
+    gzip.pipe(child.stdin as Writable);
+    gzip.write(BEGINNING);
+    gzip.flush();
+    while (!(await readdir(directory)).includes("first")); // It comes, or the test runs into its time limit.
+    const children = (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")).trim().split(" ");
+    process.kill(Number(which === "first" ? children[1] : children[0]), "SIGKILL"); // In the order in which they were started.
+    expect(await ended).toMatchObject({ exitCode: 1, stderrTail: expect.stringContaining("was killed by signal 9\n") });
+  },
+);
+
 test("a disk that is full is the host's failure", async () => {
   const mounted = join(directory, "small");
   const archive = join(directory, "archive.tar");
