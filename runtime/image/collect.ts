@@ -27,8 +27,10 @@ export interface CollectorOptions {
   readonly log: Log;
 }
 
-/** Bytes that a pull has announced and not yet put on disk. */
+/** Bytes that a pull or a load has announced and not yet put on disk. */
 export interface Claim {
+  /** So much more, for who learns only by and by what is coming. */
+  grow(bytes: number): void;
   /** So much of it is on disk now, and counted there. */
   landed(bytes: number): void;
   end(): void;
@@ -46,14 +48,18 @@ export class Collector {
 
   /** To be called before `makeRoom`, so that pulls that begin at the same time see each other. */
   claim(bytes: number): Claim {
-    let rest = bytes;
-    this.#claimed += rest;
+    let rest = 0;
+    const grow = (amount: number) => {
+      rest += amount;
+      this.#claimed += amount;
+    };
+    grow(bytes);
     const landed = (amount: number) => {
       const counted = Math.min(rest, amount);
       rest -= counted;
       this.#claimed -= counted;
     };
-    return { landed, end: () => landed(rest) };
+    return { grow, landed, end: () => landed(rest) };
   }
 
   /**
@@ -111,7 +117,7 @@ export class Collector {
     const [held, pinned] = [stores.leases.images().length, kept.filter(({ isPinned }) => isPinned).length];
     return new MayflyError(
       "host_unavailable",
-      `images may take ${formatSize(budget)} (MAYFLY_IMAGES_DISK); they take ${formatSize(total)}, and what is being pulled needs ${formatSize(this.#claimed)}. ` +
+      `images may take ${formatSize(budget)} (MAYFLY_IMAGES_DISK); they take ${formatSize(total)}, and what is being pulled or loaded needs ${formatSize(this.#claimed)}. ` +
         `${held} are held by runs and pulls, ${pinned} are pinned: ${names.join(", ") || "none has a name yet"}`,
       { details: { budget, total, claimed: this.#claimed, held, pinned } },
     );

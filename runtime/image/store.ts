@@ -53,6 +53,8 @@ export interface HostImageStore extends ImageStore {
   readonly admin: StoredImages;
   /** For whoever brings images in by another way than a registry; what he writes, he holds. */
   readonly stores: Stores;
+  /** And there he finds room for it. */
+  readonly collector: Pick<Collector, "claim" | "makeRoom">;
   /** As `ensure`, for content that `source` has: what the reference stands for is known. */
   admit(reference: string, named: Named, source: Source, signal: AbortSignal): Promise<HeldImage>;
   /** Removes what a crash left half-made, and what is over the budget. To be called once, before the first `ensure`. */
@@ -145,6 +147,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
     ensure,
     layersDir,
     stores,
+    collector,
     admin: createHostImages({ stores, collector, remover, platform, source, log }),
     async admit(text, named, from, signal) {
       const reference = parseReference(text);
