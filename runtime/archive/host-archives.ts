@@ -4,6 +4,7 @@ import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { addAbortSignal, Readable } from "node:stream";
 import { type Digest, isDigest } from "../content/digest.ts";
+import { tellingNoRoom } from "../content/no-room.ts";
 import type { ImageAdmin } from "../image/admin.ts";
 import type { Claim } from "../image/collect.ts";
 import type { HeldImage } from "../image/image.ts";
@@ -39,13 +40,8 @@ export function createHostArchives({ store, stateDir, platform }: HostArchivesOp
       const claim = store.collector.claim(0);
       try {
         const sink = sinkOf(store, releases, signal);
-        const loaded = await loadArchive(archive, sink, {
-          directory,
-          platform,
-          reference,
-          room: roomOf(store, claim),
-          signal,
-        });
+        const options = { directory, platform, reference, room: roomOf(store, claim), signal };
+        const loaded = await tellingNoRoom(() => loadArchive(archive, sink, options));
         return loaded.map((image) => image.reference);
       } finally {
         claim.end();

@@ -32,8 +32,8 @@ export interface LoadOptions {
 /**
  * Loads the archive's images and answers their names. When it rejects nothing is left in `directory`, and no image was recorded
  * unless it was the sink that failed; the archive may be unread, and is its owner's to destroy.
- * Errors: `image_corrupt`, `image_unsupported`, `invalid_field` and `invalid_reference` for names, `host_unavailable`; the
- * archive's and the sink's own; the signal's reason.
+ * Errors: `image_corrupt`, `image_unsupported`, `invalid_field` and `invalid_reference` for names; the
+ * archive's, the room's and the sink's own, and those of a full disk; the signal's reason.
  */
 export async function loadArchive(
   archive: AsyncIterable<Uint8Array>,

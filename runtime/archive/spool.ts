@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
-import { isErrno, MayflyError } from "../../core/errors.ts";
+import type { MayflyError } from "../../core/errors.ts";
 import type { Digest } from "../content/digest.ts";
 import { unfinishedName } from "../content/durable.ts";
 import { corrupt } from "../image/manifest.ts";
@@ -41,7 +41,7 @@ export class Spool {
     return new Spool(directory, room);
   }
 
-  /** `image_corrupt` if the name leads out of the archive or is there twice; `host_unavailable` if there is no room. */
+  /** `image_corrupt` if the name leads out of the archive or is there twice; the room's own. */
   async add(name: string, content: AsyncIterable<Uint8Array>): Promise<Spooled> {
     const place = this.#unused(entryName(name));
     const file = await write(join(this.#directory, String(this.#files.size)), content, this.#room);
@@ -117,9 +117,6 @@ async function write(path: string, content: AsyncIterable<Uint8Array>, room: Roo
   const file = await open(path, "wx", 0o600);
   try {
     await file.writeFile(hashed());
-  } catch (error) {
-    if (!isErrno(error, "ENOSPC", "EDQUOT", "EFBIG")) throw error;
-    throw new MayflyError("host_unavailable", "there is no room for the archive", { cause: error });
   } finally {
     await file.close();
   }

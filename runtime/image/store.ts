@@ -8,6 +8,7 @@
 
 import { join } from "node:path";
 import { type Log, SILENT } from "../../core/log.ts";
+import { tellingNoRoom } from "../content/no-room.ts";
 import { createContentStore, notYetKept } from "../content/store.ts";
 import { SingleFlight } from "../layer/single-flight.ts";
 import { createLayerStore } from "../layer/store.ts";
@@ -91,10 +92,12 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
     const held = isAsked ? undefined : hold(name, ready.get(name), onProgress);
     if (held) return held;
     policy(reference);
-    await records.load();
-    const named = await resolve(reference, pull, signal);
-    const from = pull === "never" ? nowhere(name) : source;
-    return prepare(reference, named, { from, signal, onProgress });
+    return tellingNoRoom(async () => {
+      await records.load();
+      const named = await resolve(reference, pull, signal);
+      const from = pull === "never" ? nowhere(name) : source;
+      return prepare(reference, named, { from, signal, onProgress });
+    });
   }
 
   /** What the reference stands for: itself, what it stood for the last time, or what the registry says. */
