@@ -12,7 +12,7 @@ import type { LayerDescriptor } from "./descriptor.ts";
 type ChildProcess = ReturnType<typeof startProcess>;
 
 export interface UnpackLimits {
-  /** Entries of one layer. */
+  /** Entries of one layer, and directories that it only implies. */
   readonly entries: number;
   /** Bytes of one layer's tar stream; bounds what it takes on disk. */
   readonly bytes: number;
