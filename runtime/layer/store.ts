@@ -17,7 +17,7 @@ import type { LayerDescriptor } from "./descriptor.ts";
 import { FactsStore, factsOf } from "./facts.ts";
 import { markOpaqueRoot } from "./opaque-root.ts";
 import { SingleFlight } from "./single-flight.ts";
-import { type UnpackerOptions, unpack } from "./unpacker.ts";
+import { letGo, type UnpackerOptions, unpack } from "./unpacker.ts";
 
 /** Of one layer for one image. Whoever opens it resumes what breaks: what is lost all the same is tried once more, from another host perhaps. */
 const MAX_DOWNLOADS = { registry_unavailable: 2, image_corrupt: 4 } as const;
@@ -137,7 +137,10 @@ export function createLayerStore({ directory, unpacker, blobs, log }: LayerStore
       );
     },
     async unpackAside(layer, blob, signal) {
-      const aside = await makeUnfinished(placeOf(layer.diffId));
+      const aside = await makeUnfinished(placeOf(layer.diffId)).catch((error: unknown) => {
+        letGo(blob);
+        throw error;
+      });
       try {
         await unpack(blob, aside, { ...unpacker, layer, signal });
         return aside;

@@ -1,7 +1,7 @@
 // Runs mayfly-unpack for one layer: a blob in, a directory out. The program decompresses, confines itself and hashes what passes
 // (see unpack/main.c); here it is compared with what the layer must be.
 
-import type { Writable } from "node:stream";
+import { Readable, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
@@ -75,6 +75,7 @@ const EXIT_BLOB_TOO_LONG = 5;
  * Unpacks a layer's blob into the existing, empty `directory`. When it resolves, the blob's size and digest and the DiffID were
  * right, and everything is on disk, flushed, `keep` included.
  * When it rejects, the program has ended, and directory and `keep` hold rubbish, which is the caller's to remove.
+ * However it ends, the blob is closed.
  * Errors: `image_corrupt` with the program's words; `host_unavailable`; the blob's own; the signal's reason.
  */
 export async function unpack(
@@ -82,6 +83,19 @@ export async function unpack(
   directory: string,
   unpacking: Unpacking,
 ): Promise<UnpackReport> {
+  try {
+    return await run(blob, directory, unpacking);
+  } finally {
+    letGo(blob);
+  }
+}
+
+/** Of a blob that is not read to its end. An open file that is left to the garbage collector ends the process: Node takes it for an error. */
+export function letGo(blob: AsyncIterable<Uint8Array>): void {
+  if (blob instanceof Readable) blob.destroy();
+}
+
+async function run(blob: AsyncIterable<Uint8Array>, directory: string, unpacking: Unpacking): Promise<UnpackReport> {
   const { program, layer, signal, onBytes } = unpacking;
   const argv = argumentsOf(directory, unpacking);
   const child = startProcess(argv, { stdio: ["pipe", "pipe", "pipe"] });
