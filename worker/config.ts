@@ -138,7 +138,7 @@ export const WORKER_SETTINGS = {
   imagesDisk: optional(
     size(
       "MAYFLY_IMAGES_DISK",
-      "What images may take on disk; the least recently used go when they take more. Without it, four fifths of the file system less what others have on it, and at least half of what these leave.",
+      "What images may take on disk, archives that are being loaded included; the least recently used go when they take more. Without it, four fifths of the file system less what others have on it, and at least half of what these leave.",
     ),
   ),
   imagesListen: address(

@@ -24,6 +24,14 @@ export interface ArchiveSink {
   record(image: NamedDigest): Promise<void>;
 }
 
+/** Room on the sink's disk. */
+export interface Room {
+  /** Takes so much more of it, or fails with `host_unavailable`. */
+  take(bytes: number): Promise<void>;
+  /** So much of it is the sink's now, and counted there. */
+  landed(bytes: number): void;
+}
+
 /** What an archive is made of. Its images are to be held while it is written: nothing of them may go. */
 export interface ArchiveSource {
   /** `image_not_present`, `invalid_reference`. */

@@ -4,14 +4,16 @@ import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { addAbortSignal, Readable } from "node:stream";
 import { type Digest, isDigest } from "../content/digest.ts";
+import { tellingNoRoom } from "../content/no-room.ts";
 import type { ImageAdmin } from "../image/admin.ts";
+import type { Claim } from "../image/collect.ts";
 import type { HeldImage } from "../image/image.ts";
 import type { Stores } from "../image/inventory.ts";
 import { contentPiece } from "../image/pieces.ts";
 import type { Platform } from "../image/platform.ts";
 import { notPresent, nowhere } from "../image/sources.ts";
 import type { HostImageStore } from "../image/store.ts";
-import type { ArchiveSink, ArchiveSource } from "./archive.ts";
+import type { ArchiveSink, ArchiveSource, Room } from "./archive.ts";
 import { loadArchive } from "./load.ts";
 import { saveImages } from "./save.ts";
 import { removeLeftovers } from "./spool.ts";
@@ -35,11 +37,14 @@ export function createHostArchives({ store, stateDir, platform }: HostArchivesOp
   return {
     async load(archive, signal, { reference } = {}) {
       const releases: Release[] = [];
+      const claim = await store.collector.claim(0);
       try {
         const sink = sinkOf(store, releases, signal);
-        const loaded = await loadArchive(archive, sink, { directory, platform, reference, signal });
+        const options = { directory, platform, reference, room: roomOf(store, claim), signal };
+        const loaded = await tellingNoRoom(() => loadArchive(archive, sink, options));
         return loaded.map((image) => image.reference);
       } finally {
+        claim.end();
         for (const release of releases) release();
       }
     },
@@ -60,6 +65,24 @@ export function createHostArchives({ store, stateDir, platform }: HostArchivesOp
       }
     },
     removeLeftovers: () => removeLeftovers(directory),
+  };
+}
+
+/** In bytes: how much a load takes between two looks at the budget of images, and so the most that it is over it. */
+const ROOM_STEP = 16 * 2 ** 20;
+
+/** What is spooled counts as images do, and they make room for it. */
+function roomOf({ collector }: HostImageStore, claim: Claim): Room {
+  let unseen = 0;
+  return {
+    async take(bytes) {
+      claim.grow(bytes);
+      unseen += bytes;
+      if (unseen < ROOM_STEP) return;
+      unseen = 0;
+      await collector.makeRoom();
+    },
+    landed: claim.landed,
   };
 }
 

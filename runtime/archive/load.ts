@@ -8,7 +8,7 @@ import { isMayflyError } from "../../core/errors.ts";
 import { type Digest, isDigest } from "../content/digest.ts";
 import { corrupt, unsupported } from "../image/manifest.ts";
 import type { Platform } from "../image/platform.ts";
-import { ARCHIVE_LIMITS, type ArchiveLimits, type ArchiveSink, type NamedDigest } from "./archive.ts";
+import { ARCHIVE_LIMITS, type ArchiveLimits, type ArchiveSink, type NamedDigest, type Room } from "./archive.ts";
 import { type ArchivedImage, digestNamed } from "./archived-image.ts";
 import { decompressed } from "./compression.ts";
 import { DOCKER_FILE, readDockerArchive } from "./docker-archive.ts";
@@ -24,28 +24,30 @@ export interface LoadOptions {
   /** What to call the archive's one image, whatever it says itself. */
   readonly reference?: string | undefined;
   readonly limits?: ArchiveLimits;
+  /** Asked for what is spooled; without it, the file system is the limit. */
+  readonly room?: Room | undefined;
   readonly signal: AbortSignal;
 }
 
 /**
  * Loads the archive's images and answers their names. When it rejects nothing is left in `directory`, and no image was recorded
  * unless it was the sink that failed; the archive may be unread, and is its owner's to destroy.
- * Errors: `image_corrupt`, `image_unsupported`, `invalid_field` and `invalid_reference` for names, `host_unavailable`; the
- * archive's and the sink's own; the signal's reason.
+ * Errors: `image_corrupt`, `image_unsupported`, `invalid_field` and `invalid_reference` for names; the
+ * archive's, the room's and the sink's own, and those of a full disk; the signal's reason.
  */
 export async function loadArchive(
   archive: AsyncIterable<Uint8Array>,
   sink: ArchiveSink,
   options: LoadOptions,
 ): Promise<NamedDigest[]> {
-  const { directory, platform, reference, limits = ARCHIVE_LIMITS, signal } = options;
+  const { directory, platform, reference, limits = ARCHIVE_LIMITS, room, signal } = options;
   signal.throwIfAborted();
-  const spool = await Spool.make(directory);
+  const spool = await Spool.make(directory, room);
   try {
     await fill(spool, decompressed(archive, { maxBytes: limits.bytes, signal }), limits.entries);
     const images = await readImages(spool, platform);
     const named = namedImages(images, reference);
-    await put(images, sink, signal);
+    await put(images, sink, { room, signal });
     for (const image of named) await sink.record(image);
     return named;
   } catch (error) {
@@ -78,11 +80,17 @@ async function readImages(spool: Spool, platform: Platform): Promise<ArchivedIma
 }
 
 /** A layer of several images is put once: its file may be gone then. */
-async function put(images: readonly ArchivedImage[], sink: ArchiveSink, signal: AbortSignal): Promise<void> {
+async function put(
+  images: readonly ArchivedImage[],
+  sink: ArchiveSink,
+  { room, signal }: Pick<LoadOptions, "room" | "signal">,
+): Promise<void> {
   const done = new Set<Digest>();
   for (const [digest, content] of images.flatMap((image) => [...image.content])) {
     signal.throwIfAborted();
-    if (!done.has(digest)) await sink.put(digest, content);
+    if (done.has(digest)) continue;
+    await sink.put(digest, content);
+    if ("path" in content) room?.landed(content.size);
     done.add(digest);
   }
 }

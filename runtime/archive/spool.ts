@@ -6,11 +6,12 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
-import { isErrno, MayflyError } from "../../core/errors.ts";
+import type { MayflyError } from "../../core/errors.ts";
 import type { Digest } from "../content/digest.ts";
 import { unfinishedName } from "../content/durable.ts";
 import { corrupt } from "../image/manifest.ts";
 import { MAX_MANIFEST_BYTES } from "../registry/client.ts";
+import type { Room } from "./archive.ts";
 
 /** A file of the archive: where it is now, and what its bytes hash to. */
 export interface Spooled {
@@ -24,24 +25,26 @@ const MAX_LINKS_FOLLOWED = 4;
 
 export class Spool {
   readonly #directory: string;
+  readonly #room: Room | undefined;
   readonly #files = new Map<string, Spooled>();
   readonly #links = new Map<string, string>();
 
-  private constructor(directory: string) {
+  private constructor(directory: string, room: Room | undefined) {
     this.#directory = directory;
+    this.#room = room;
   }
 
-  /** Below `parent`, which is made if it is missing. */
-  static async make(parent: string): Promise<Spool> {
+  /** Below `parent`, which is made if it is missing. Without `room`, the file system is the limit. */
+  static async make(parent: string, room?: Room): Promise<Spool> {
     const directory = unfinishedName(join(parent, "archive"));
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    return new Spool(directory);
+    return new Spool(directory, room);
   }
 
-  /** `image_corrupt` if the name leads out of the archive or is there twice; `host_unavailable` if there is no room. */
+  /** `image_corrupt` if the name leads out of the archive or is there twice; the room's own. */
   async add(name: string, content: AsyncIterable<Uint8Array>): Promise<Spooled> {
     const place = this.#unused(entryName(name));
-    const file = await write(join(this.#directory, String(this.#files.size)), content);
+    const file = await write(join(this.#directory, String(this.#files.size)), content, this.#room);
     this.#files.set(place, file);
     return file;
   }
@@ -100,11 +103,12 @@ function outside(name: string): MayflyError {
   return corrupt(`archive: ${JSON.stringify(name)} leads out of it`);
 }
 
-async function write(path: string, content: AsyncIterable<Uint8Array>): Promise<Spooled> {
+async function write(path: string, content: AsyncIterable<Uint8Array>, room: Room | undefined): Promise<Spooled> {
   const hash = createHash("sha256");
   let size = 0;
   async function* hashed() {
     for await (const chunk of content) {
+      await room?.take(chunk.byteLength);
       hash.update(chunk);
       size += chunk.byteLength;
       yield chunk;
@@ -113,9 +117,6 @@ async function write(path: string, content: AsyncIterable<Uint8Array>): Promise<
   const file = await open(path, "wx", 0o600);
   try {
     await file.writeFile(hashed());
-  } catch (error) {
-    if (!isErrno(error, "ENOSPC", "EDQUOT", "EFBIG")) throw error;
-    throw new MayflyError("host_unavailable", "there is no room for the archive", { cause: error });
   } finally {
     await file.close();
   }

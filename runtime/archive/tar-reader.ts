@@ -28,7 +28,10 @@ const TYPES: ReadonlyMap<string, TarEntry["type"]> = new Map([
   ["5", "directory"],
 ]);
 
-/** Of a header that only extends the next: a path is at most 4096 bytes, and pax has a few more fields. */
+/** Of a name, or of what a link leads to; Linux has no longer ones (PATH_MAX). They are kept until the archive's end. */
+const MAX_NAME_BYTES = 4096;
+
+/** Of a header that only extends the next: two names, and pax has a few more fields. */
 const MAX_EXTENSION_BYTES = 64 * 1024;
 
 interface Extension {
@@ -65,12 +68,15 @@ export async function* readTar(archive: Bytes, maxEntries: number): AsyncGenerat
 
 async function* entryOf(header: TarHeader, extension: Extension, reader: ByteReader): AsyncGenerator<TarEntry> {
   const name = extension.path ?? header.name;
+  const linkTarget = extension.linkpath ?? header.linkTarget;
+  if (Math.max(Buffer.byteLength(name), Buffer.byteLength(linkTarget)) > MAX_NAME_BYTES)
+    throw corrupt(`archive: a name of more than ${MAX_NAME_BYTES} bytes`);
   const type = TYPES.get(header.flag);
   if (!type) throw corrupt(`archive: ${JSON.stringify(name)} is an entry of type ${JSON.stringify(header.flag)}`);
   const size = extension.size ?? header.size;
   if (type !== "file" && size > 0) throw corrupt(`archive: ${JSON.stringify(name)} is a ${type} with content`);
   reader.open(size);
-  yield { name, type, size, linkTarget: extension.linkpath ?? header.linkTarget, content: reader.content() };
+  yield { name, type, size, linkTarget, content: reader.content() };
   await reader.skip(paddingOf(size));
 }
 

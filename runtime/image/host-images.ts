@@ -3,6 +3,7 @@
 import { MayflyError } from "../../core/errors.ts";
 import type { Reclaimed } from "../../core/images.ts";
 import type { Log } from "../../core/log.ts";
+import { tellingNoRoom } from "../content/no-room.ts";
 import type { ImageAdmin } from "./admin.ts";
 import type { Collector } from "./collect.ts";
 import { infoOf, inspectionOf, type Looking } from "./inspect.ts";
@@ -101,7 +102,7 @@ export function createHostImages(options: HostImagesOptions): StoredImages {
     },
     async verify({ reference, repair }, signal) {
       const chosen = reference === undefined ? await images() : [await find(reference)];
-      return verifier.verify(chosen, { repair, signal });
+      return tellingNoRoom(() => verifier.verify(chosen, { repair, signal }));
     },
     async usage() {
       const [all, sizes, budget] = await Promise.all([images(), measure(stores), collector.budget()]);

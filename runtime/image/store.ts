@@ -8,6 +8,7 @@
 
 import { join } from "node:path";
 import { type Log, SILENT } from "../../core/log.ts";
+import { tellingNoRoom } from "../content/no-room.ts";
 import { createContentStore, notYetKept } from "../content/store.ts";
 import { SingleFlight } from "../layer/single-flight.ts";
 import { createLayerStore } from "../layer/store.ts";
@@ -53,6 +54,8 @@ export interface HostImageStore extends ImageStore {
   readonly admin: StoredImages;
   /** For whoever brings images in by another way than a registry; what he writes, he holds. */
   readonly stores: Stores;
+  /** And there he finds room for it. */
+  readonly collector: Pick<Collector, "claim" | "makeRoom">;
   /** As `ensure`, for content that `source` has: what the reference stands for is known. */
   admit(reference: string, named: Named, source: Source, signal: AbortSignal): Promise<HeldImage>;
   /** Removes what a crash left half-made, and what is over the budget. To be called once, before the first `ensure`. */
@@ -89,10 +92,12 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
     const held = isAsked ? undefined : hold(name, ready.get(name), onProgress);
     if (held) return held;
     policy(reference);
-    await records.load();
-    const named = await resolve(reference, pull, signal);
-    const from = pull === "never" ? nowhere(name) : source;
-    return prepare(reference, named, { from, signal, onProgress });
+    return tellingNoRoom(async () => {
+      await records.load();
+      const named = await resolve(reference, pull, signal);
+      const from = pull === "never" ? nowhere(name) : source;
+      return prepare(reference, named, { from, signal, onProgress });
+    });
   }
 
   /** What the reference stands for: itself, what it stood for the last time, or what the registry says. */
@@ -145,6 +150,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
     ensure,
     layersDir,
     stores,
+    collector,
     admin: createHostImages({ stores, collector, remover, platform, source, registry, log }),
     async admit(text, named, from, signal) {
       const reference = parseReference(text);

@@ -133,7 +133,7 @@ export function createVerifier({ stores, source, registry }: VerifierOptions) {
     const aside = await unpackAgain(layer, signal);
     if (typeof aside !== "string") return aside;
     try {
-      const difference = await differenceOf(diffId, { directory: aside, unpackedSinceMs });
+      const difference = await differenceOf(diffId, { directory: aside, unpackedSinceMs }, signal);
       if (!difference) return undefined;
       const replace = () => layers.replace(diffId, aside).then(() => true);
       const isReplaced = repair && (await leases.remove(layerPiece(diffId), replace)) === true;
@@ -156,12 +156,12 @@ export function createVerifier({ stores, source, registry }: VerifierOptions) {
     }
   }
 
-  async function differenceOf(diffId: Digest, expected: Expected): Promise<string | undefined> {
+  async function differenceOf(diffId: Digest, expected: Expected, signal: AbortSignal): Promise<string | undefined> {
     const place = await layers.find(diffId);
     try {
-      return place ? await compareTrees(place, expected) : "it is missing";
+      return place ? await compareTrees(place, expected, signal) : "it is missing";
     } catch (error) {
-      if (records.need(layerPiece(diffId))) throw error;
+      if (signal.aborted || records.need(layerPiece(diffId))) throw error;
       return undefined; // The image was removed meanwhile.
     }
   }

@@ -9,6 +9,7 @@ import { isErrno } from "../../core/errors.ts";
 import { type Digest, hexOf } from "../content/digest.ts";
 import { writeDurably } from "../content/durable.ts";
 import { removeUnfinishedFiles } from "../content/store.ts";
+import type { UnpackReport } from "./unpacker.ts";
 
 const LayerFacts = z.object({
   /** What it takes on disk: the content of its files, and a block for each entry. */
@@ -20,8 +21,10 @@ export type LayerFacts = z.infer<typeof LayerFacts>;
 /** What an entry takes besides its content, at most: the unused part of its last block, its inode, its name. */
 const BYTES_AN_ENTRY = 4096;
 
-export function factsOf({ entries, bytes }: { readonly entries: number; readonly bytes: number }): LayerFacts {
-  return { entries, diskBytes: bytes + entries * BYTES_AN_ENTRY };
+type Counted = Pick<UnpackReport, "entries" | "bytes" | "diskBytes">;
+
+export function factsOf({ entries, bytes, diskBytes }: Counted): LayerFacts {
+  return { entries, diskBytes: Math.max(diskBytes, bytes + entries * BYTES_AN_ENTRY) };
 }
 
 export class FactsStore {

@@ -17,7 +17,7 @@ import type { LayerDescriptor } from "./descriptor.ts";
 import { FactsStore, factsOf } from "./facts.ts";
 import { markOpaqueRoot } from "./opaque-root.ts";
 import { SingleFlight } from "./single-flight.ts";
-import { type UnpackerOptions, unpack } from "./unpacker.ts";
+import { letGo, type UnpackerOptions, unpack } from "./unpacker.ts";
 
 /** Of one layer for one image. Whoever opens it resumes what breaks: what is lost all the same is tried once more, from another host perhaps. */
 const MAX_DOWNLOADS = { registry_unavailable: 2, image_corrupt: 4 } as const;
@@ -137,7 +137,10 @@ export function createLayerStore({ directory, unpacker, blobs, log }: LayerStore
       );
     },
     async unpackAside(layer, blob, signal) {
-      const aside = await makeUnfinished(placeOf(layer.diffId));
+      const aside = await makeUnfinished(placeOf(layer.diffId)).catch((error: unknown) => {
+        letGo(blob);
+        throw error;
+      });
       try {
         await unpack(blob, aside, { ...unpacker, layer, signal });
         return aside;
@@ -175,11 +178,15 @@ interface Build {
 /** A failed `open` has had its own attempts; what is tried again here is a source that was lost on the way, or lied. */
 async function build(place: string, layer: LayerDescriptor, building: Build): Promise<string> {
   for (let download = 1; ; download++) {
-    const blob = await building.open(building.signal);
+    let blob: AsyncIterable<Uint8Array> | undefined;
+    const open = async () => {
+      blob = await building.open(building.signal);
+      return blob;
+    };
     try {
-      return await unpackInto(place, blob, layer, building);
+      return await unpackInto(place, open, layer, building);
     } catch (error) {
-      if (!isMayflyError(error) || !(error.reason in MAX_DOWNLOADS)) throw error;
+      if (!blob || !isMayflyError(error) || !(error.reason in MAX_DOWNLOADS)) throw error;
       if (download >= MAX_DOWNLOADS[error.reason as keyof typeof MAX_DOWNLOADS]) throw error;
       if (error.reason === "image_corrupt" && !building.distrust(blob)) throw error;
     }
@@ -196,20 +203,20 @@ async function makeUnfinished(place: string): Promise<string> {
 
 async function unpackInto(
   place: string,
-  blob: AsyncIterable<Uint8Array>,
+  open: () => Promise<AsyncIterable<Uint8Array>>,
   layer: LayerDescriptor,
   { unpacker, blobs, facts, log, signal, tell }: Build,
 ): Promise<string> {
   const startedMs = monotonicMs();
+  const kept = await blobs?.reserve(layer.digest); // Puts nothing on disk: were it second, its failure would leave the first.
   const unfinished = await makeUnfinished(place);
-  const kept = await blobs?.reserve(layer.digest);
   let bytes = 0;
   const onBytes = (count: number) => {
     bytes += count;
     tell(bytes);
   };
   try {
-    const report = await unpack(blob, unfinished, { ...unpacker, layer, keep: kept?.path, signal, onBytes });
+    const report = await unpack(await open(), unfinished, { ...unpacker, layer, keep: kept?.path, signal, onBytes });
     await kept?.commit();
     if (report.opaqueRoot) await markOpaqueRoot(place); // Before the layer is there for others to find.
     await facts.write(layer.diffId, factsOf(report));

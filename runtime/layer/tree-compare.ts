@@ -11,15 +11,17 @@ export interface Expected {
   readonly unpackedSinceMs: number;
 }
 
-/** The first difference, in words, or undefined. */
+/** The first difference, in words, or undefined. Errors: `host_unavailable`, the signal's reason: a tree may have terabytes of holes. */
 export async function compareTrees(
   actual: string,
   { directory, unpackedSinceMs }: Expected,
+  signal: AbortSignal,
 ): Promise<string | undefined> {
-  await using is = dumpTree(actual);
-  await using should = dumpTree(directory);
+  await using is = dumpTree(actual, signal);
+  await using should = dumpTree(directory, signal);
   for (;;) {
     const [here, there] = await Promise.all([is.next(), should.next()]);
+    signal.throwIfAborted(); // Of a tree whose reading was ended nothing is missing.
     const [entry, expected] = [here.value || undefined, there.value || undefined];
     if (!entry && !expected) return undefined;
     const difference = differenceOf(entry, expected, unpackedSinceMs);

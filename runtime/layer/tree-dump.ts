@@ -18,10 +18,10 @@ export interface TreeEntry {
 
 const BLOCK = 512;
 
-/** In an order that only the names decide. Stopping early ends the program. Errors: `host_unavailable`. */
-export async function* dumpTree(directory: string): AsyncGenerator<TreeEntry> {
+/** In an order that only the names decide. Stopping early ends the program. Errors: `host_unavailable`; an aborted signal's, at its end. */
+export async function* dumpTree(directory: string, signal: AbortSignal): AsyncGenerator<TreeEntry> {
   const argv = ["tar", ...FLAGS, "--directory", directory, "--create", "--file", "-", "."] as const;
-  const child = startProcess(["tar", ...argv.slice(1)], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = startProcess(["tar", ...argv.slice(1)], { stdio: ["ignore", "pipe", "pipe"], signal });
   const ended = finished(child);
   ended.catch(() => {}); // Awaited below, unless whoever reads stops early.
   let isRead = false;

@@ -1,7 +1,7 @@
 // Runs mayfly-unpack for one layer: a blob in, a directory out. The program decompresses, confines itself and hashes what passes
 // (see unpack/main.c); here it is compared with what the layer must be.
 
-import type { Writable } from "node:stream";
+import { Readable, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
@@ -12,7 +12,7 @@ import type { LayerDescriptor } from "./descriptor.ts";
 type ChildProcess = ReturnType<typeof startProcess>;
 
 export interface UnpackLimits {
-  /** Entries of one layer. */
+  /** Entries of one layer, and directories that it only implies. */
   readonly entries: number;
   /** Bytes of one layer's tar stream; bounds what it takes on disk. */
   readonly bytes: number;
@@ -43,6 +43,8 @@ export interface UnpackReport {
   readonly entries: number;
   /** Of the files' content; holes do not count. */
   readonly bytes: number;
+  /** The same in whole blocks: a sparse file of single bytes takes thousands of times what it holds. */
+  readonly diskBytes: number;
   readonly devicesSkipped: number;
   readonly xattrsSkipped: number;
   /** Nothing of the layers below is to be seen, and the directory cannot say so itself. */
@@ -55,6 +57,7 @@ const REPORT = z.object({
   tar: z.string(),
   entries: z.number(),
   bytes: z.number(),
+  diskBytes: z.number(),
   devicesSkipped: z.number(),
   xattrsSkipped: z.number(),
   opaqueRoot: z.boolean(),
@@ -72,6 +75,7 @@ const EXIT_BLOB_TOO_LONG = 5;
  * Unpacks a layer's blob into the existing, empty `directory`. When it resolves, the blob's size and digest and the DiffID were
  * right, and everything is on disk, flushed, `keep` included.
  * When it rejects, the program has ended, and directory and `keep` hold rubbish, which is the caller's to remove.
+ * However it ends, the blob is closed.
  * Errors: `image_corrupt` with the program's words; `host_unavailable`; the blob's own; the signal's reason.
  */
 export async function unpack(
@@ -79,6 +83,19 @@ export async function unpack(
   directory: string,
   unpacking: Unpacking,
 ): Promise<UnpackReport> {
+  try {
+    return await run(blob, directory, unpacking);
+  } finally {
+    letGo(blob);
+  }
+}
+
+/** Of a blob that is not read to its end. An open file that is left to the garbage collector ends the process: Node takes it for an error. */
+export function letGo(blob: AsyncIterable<Uint8Array>): void {
+  if (blob instanceof Readable) blob.destroy();
+}
+
+async function run(blob: AsyncIterable<Uint8Array>, directory: string, unpacking: Unpacking): Promise<UnpackReport> {
   const { program, layer, signal, onBytes } = unpacking;
   const argv = argumentsOf(directory, unpacking);
   const child = startProcess(argv, { stdio: ["pipe", "pipe", "pipe"] });
@@ -94,8 +111,8 @@ export async function unpack(
   if (ending.value.exitCode !== 0 || !report) throw failureOf(argv, ending.value);
   if (feeding.status === "rejected") throw feeding.reason;
   checkTar(layer, report);
-  const { entries, bytes: content, devicesSkipped, xattrsSkipped, opaqueRoot } = report;
-  return { entries, bytes: content, devicesSkipped, xattrsSkipped, opaqueRoot };
+  const { entries, bytes: content, diskBytes, devicesSkipped, xattrsSkipped, opaqueRoot } = report;
+  return { entries, bytes: content, diskBytes, devicesSkipped, xattrsSkipped, opaqueRoot };
 }
 
 function argumentsOf(

@@ -15,6 +15,8 @@ const BASE = buildLayer([{ path: "base", content: "base" }]);
 const TOP = buildLayer([{ path: "top", content: "top" }], "none");
 const IMAGE = buildImage({ layers: [BASE, TOP], config: { Cmd: ["run"] } });
 
+const MIB = 2 ** 20;
+
 let registry: FakeRegistry;
 let host: StoreUnderTest;
 let other: StoreUnderTest;
@@ -135,4 +137,22 @@ test("what a crash left of a load is removed at the next start", async () => {
   await mkdir(left, { recursive: true });
   await archivesOf(host).removeLeftovers();
   expect(existsSync(left)).toBe(false);
+});
+
+test("what a load spools counts as images do, and is refused beyond their budget", async () => {
+  await pull();
+  const big = buildImage({ layers: [buildLayer([{ path: "big", content: Buffer.alloc(20 * MIB) }], "none")] });
+  const archive = () => inChunks(layoutTar({ image: big }), MIB / 4);
+  const within = async (diskBudget: number) => {
+    const store = host.restart({ diskBudget });
+    return createHostArchives({ store, stateDir: host.stateDir, platform: HOST_PLATFORM }).load(archive(), NEVER);
+  };
+  await expect(within(15 * MIB)).rejects.toMatchObject({
+    reason: "host_unavailable",
+    message: expect.stringMatching(/MAYFLY_IMAGES_DISK.*pulled or loaded needs/),
+  });
+  expect(await readdir(join(host.stateDir, "archives"))).toEqual([]);
+  const { total } = await host.restart().admin.usage();
+  expect(total).toBeLessThan(MIB);
+  expect(await within(100 * MIB)).toHaveLength(1);
 });

@@ -146,8 +146,15 @@ test.each([NET_RAW, NET_RAW_OF_ROOT])(
   },
 );
 
+const device = (path: string): TarEntry => ({ path, type: "character", device: { major: 1, minor: 3 } });
+
+test("where a device is left out a lower layer's file is seen, as with Docker in a user namespace, unless it is taken away as well", async () => {
+  const lower = ["shown", "hidden", "gone"].map((path) => ({ path, content: path }));
+  const upper = [{ path: ".wh.hidden" }, device("shown"), device("hidden"), device("gone"), { path: ".wh.gone" }];
+  expect(filesOf(await layers.see(lower, upper))).toEqual(["shown"]);
+});
+
 test("a device is left out, and so are hard links to it, before and after", async () => {
-  const device = (path: string): TarEntry => ({ path, type: "character", device: { major: 1, minor: 3 } });
   const tree = await layers.see([
     hardLink("dev/before", "dev/null"),
     hardLink("dev/first", "dev/before"),

@@ -178,6 +178,7 @@ test("a sparse file of single bytes counts as the blocks that it takes on disk",
     message: expect.stringContaining("more than 1048576 bytes on disk, at hole"),
   });
   expect(await unpackHostile([entry], { unpackLimits: { entries: 10, bytes: 2 ** 21 } })).toMatch(/sha256/);
+  expect((await host.store.admin.usage()).total).toBeGreaterThanOrEqual(500 * 4096);
 });
 
 test("names of directories are remembered up to a limit, not until memory is full", async () => {
@@ -219,6 +220,15 @@ test("a layer of more entries than allowed is refused", async () => {
     message: expect.stringContaining("more than 100 entries"),
   });
   expect(host.layerNames()).toEqual([]);
+});
+
+test("directories that a layer only implies count as entries", async () => {
+  const limits = { unpackLimits: { entries: 100, bytes: 2 ** 30 } };
+  const entries = (levels: number) => numbered(10, (index) => ({ path: `${index}/${"d/".repeat(levels - 1)}f` }));
+  await expect(unpackHostile(entries(10), limits)).rejects.toMatchObject({
+    message: expect.stringContaining("more than 100 entries"),
+  });
+  expect(await unpackHostile(entries(9), limits)).toMatch(/sha256/);
 });
 
 test("a small blob that inflates beyond the limit is refused", async () => {

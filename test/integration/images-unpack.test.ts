@@ -1,14 +1,18 @@
 // The unpacking program by itself: what it may and may not do, seen from outside while it works.
 
 import { randomBytes } from "node:crypto";
-import { chown, mkdir, mkdtemp, readdir, readFile, readlink, writeFile } from "node:fs/promises";
+import { chown, mkdir, mkdtemp, open, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import { createGzip, zstdCompressSync } from "node:zlib";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { SILENT } from "../../core/log.ts";
+import type { Digest } from "../../runtime/content/digest.ts";
 import { finished, runProgram, startProcess } from "../../runtime/host/command.ts";
-import { UID_BASE, UNPACK_PROGRAM } from "../helpers/image-store.ts";
+import { createLayerStore } from "../../runtime/layer/store.ts";
+import { unpack } from "../../runtime/layer/unpacker.ts";
+import { NEVER, UID_BASE, UNPACK_PROGRAM } from "../helpers/image-store.ts";
 import { ROOT } from "../helpers/process.ts";
 import { tar } from "../helpers/tar-builder.ts";
 
@@ -118,6 +122,21 @@ test("a parser that is killed is the host's failure, not the layer's", async () 
   expect(await ended).toMatchObject({ exitCode: 1, stderrTail: "the unpacking process was killed by signal 9\n" });
 });
 
+test.each(["first", "last"])(
+  "of a pipeline that loses its %s process the rest of the blob is not waited for",
+  async (which) => {
+    const { child, ended } = start("--compression", "gzip");
+    const gzip = createGzip();
+    gzip.pipe(child.stdin as Writable);
+    gzip.write(BEGINNING);
+    gzip.flush();
+    while (!(await readdir(directory)).includes("first")); // It comes, or the test runs into its time limit.
+    const children = (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")).trim().split(" ");
+    process.kill(Number(which === "first" ? children[1] : children[0]), "SIGKILL"); // In the order in which they were started.
+    expect(await ended).toMatchObject({ exitCode: 1, stderrTail: expect.stringContaining("was killed by signal 9\n") });
+  },
+);
+
 test("a disk that is full is the host's failure", async () => {
   const mounted = join(directory, "small");
   const archive = join(directory, "archive.tar");
@@ -128,6 +147,35 @@ test("a disk that is full is the host's failure", async () => {
   const child = startProcess(["unshare", "-m", "sh", "-c", script], { stdio: ["ignore", "ignore", "pipe"] });
   expect(await finished(child)).toMatchObject({ exitCode: 1, stderrTail: expect.stringContaining("No space left") });
 });
+
+/** Collected by the garbage collector while it is open, a file handle ends the whole worker: Node takes that for an error. */
+test.each([
+  ["it was aborted before", { signal: AbortSignal.abort(new Error("too late")) }],
+  ["its program cannot be started", { program: "/nowhere/mayfly-unpack" }],
+  ["its program cannot even be named", { program: "mayfly\0unpack" }],
+])("a blob is closed when %s", async (_what, changes) => {
+  const blob = await openFile();
+  const usual = { program: UNPACK_PROGRAM, uidBase: UID_BASE, layer: LAYER, signal: NEVER, onBytes: () => {} };
+  await expect(unpack(blob, directory, { ...usual, ...changes })).rejects.toThrow();
+  expect(blob.destroyed).toBe(true);
+});
+
+test("a blob is closed when there is no place to unpack it to", async () => {
+  const blob = await openFile();
+  const unpacker = { program: UNPACK_PROGRAM, uidBase: UID_BASE };
+  const layers = createLayerStore({ directory: join(directory, "blob"), unpacker, log: SILENT }); // That is a file.
+  await expect(layers.unpackAside(LAYER, blob, NEVER)).rejects.toThrow("EEXIST");
+  expect(blob.destroyed).toBe(true);
+});
+
+const ZEROS: Digest = `sha256:${"0".repeat(64)}`;
+const LAYER = { digest: ZEROS, diffId: ZEROS, size: 1024, compression: "none" } as const;
+
+async function openFile(): Promise<Readable> {
+  const path = join(directory, "blob");
+  await writeFile(path, Buffer.alloc(1024));
+  return (await open(path)).createReadStream();
+}
 
 test.each([
   ["no directory", []],

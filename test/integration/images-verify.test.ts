@@ -192,3 +192,37 @@ test("an image repaired is the image it was", async () => {
   await host.store.admin.verify({ reference, repair: true }, NEVER);
   expect(imageOf(await host.restart().ensure(reference, NEVER, { pull: "never" }))).toEqual(before);
 });
+
+/** A file of one hole of a TiB, as GNU tar writes it in its 1.0 form: a map of no data. */
+const HOLE = {
+  path: "GNUSparseFile.0/hole",
+  content: Buffer.from("0\n".padEnd(512, "\0")),
+  pax: {
+    "GNU.sparse.major": "1",
+    "GNU.sparse.minor": "0",
+    "GNU.sparse.name": "hole",
+    "GNU.sparse.realsize": String(2 ** 40),
+  },
+};
+
+async function isComparing(): Promise<boolean> {
+  const children = await readFile(`/proc/self/task/${process.pid}/children`, "utf8");
+  const names = children
+    .trim()
+    .split(" ")
+    .map((pid) => readFile(`/proc/${pid}/comm`, "utf8").catch(() => ""));
+  return (await Promise.all(names)).includes("tar\n");
+}
+
+test("looking at a layer of endless holes ends with who asked for it", async () => {
+  const endless = registry.add("demo/hole:1", buildImage({ layers: [buildLayer([HOLE])] })).reference;
+  (await host.store.ensure(endless, NEVER)).release();
+  const asking = new AbortController();
+  const verified = host.store.admin.verify({ reference: endless, repair: true }, asking.signal);
+  const refused = expect(verified).rejects.toThrow("nobody asks any more");
+  while (!(await isComparing())); // It comes, or the test runs into its time limit.
+  asking.abort(new Error("nobody asks any more"));
+  await refused;
+  expect(host.layerNames().filter((name) => name.startsWith("."))).toEqual([]);
+  expect(await isComparing()).toBe(false);
+});

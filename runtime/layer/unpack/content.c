@@ -15,11 +15,10 @@
 // whoever else writes, such as Redis.
 #define WRITEBACK_BYTES (64 << 10)
 
-uint64_t content_bytes;
+uint64_t content_bytes, disk_bytes;
 
 // A sparse file of single bytes takes hundreds of times on disk what it takes in the stream: so both are bounded.
 static void count_disk_blocks(int64_t offset, size_t size, int64_t *last, const char *path) {
-  static uint64_t disk_bytes;
   int64_t first = offset / DISK_BLOCK_BYTES, end = (offset + (int64_t)size - 1) / DISK_BLOCK_BYTES;
   disk_bytes += (uint64_t)(end - first + (first != *last)) * DISK_BLOCK_BYTES;
   *last = end;

@@ -28,7 +28,7 @@ _Noreturn void die(int status, const char *format, ...) {
 
 // These say that the host is short of something, not that the layer is wrong.
 static bool is_fault_of_host(int error) {
-  return error == ENOSPC || error == EDQUOT || error == EIO || error == EROFS || error == EMFILE || error == ENFILE;
+  return error == ENOSPC || error == EDQUOT || error == EIO || error == EROFS || error == EMFILE || error == ENFILE || error == ENOMEM;
 }
 
 _Noreturn void host_failed(const char *action) { die(HOST_FAILED, "%s: %s", action, strerror(errno)); }

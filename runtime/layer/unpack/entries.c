@@ -53,10 +53,13 @@ static void unpack_fifo(int parent, const char *name, struct archive_entry *entr
   if (fchmodat(parent, name, archive_entry_perm(entry), 0) < 0) entry_failed("set the mode of", path);
 }
 
-// The runtime provides /dev. No whiteout stands for the device: in a directory that no other layer has, overlayfs would list it.
+// The runtime provides /dev. No whiteout stands for the device: in a directory that no other layer has, overlayfs would list it. One
+// that the layer itself has put there stays: what it takes away is not to come back.
 static void leave_out_device(int parent, const char *name, const char *path) {
+  struct stat existing;
   counts.devices_skipped++;
-  remove_existing(parent, name, path);
+  bool is_gone = fstatat(parent, name, &existing, AT_SYMLINK_NOFOLLOW) == 0 && is_whiteout(&existing);
+  if (!is_gone) remove_existing(parent, name, path);
   remember_left_out(path);
 }
 
@@ -80,9 +83,13 @@ static void check_owner(struct archive_entry *entry, const char *path) {
     die(LAYER_REFUSED, "owner %ld:%ld is outside 0 to %u: %s", uid, gid, ID_COUNT - 1, path);
 }
 
+void count_entry(void) {
+  if (++counts.entries > options.max_entries) die(LAYER_REFUSED, "more than %lu entries", options.max_entries);
+}
+
 void unpack_entry(struct archive *tar, struct archive_entry *entry) {
   char path[PATH_MAX];
-  if (++counts.entries > options.max_entries) die(LAYER_REFUSED, "more than %lu entries", options.max_entries);
+  count_entry();
   normalise(archive_entry_pathname(entry), path);
   if (is_inside_marker(path) || is_vain_marker(path)) return;
   check_owner(entry, path);

@@ -51,9 +51,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// A tar of a million entries is larger than any image in use; a bomb of empty files is larger still.
+// A tar of a million entries is larger than any image in use; a bomb of empty files is larger still. Directories that are only implied count.
 #define DEFAULT_MAX_ENTRIES 1000000u
-// Bytes of the tar stream, which bounds what is written: even sparse files cost the stream what they cost the disk.
+// Bytes of the tar stream, and again of the blocks that its files take on disk: a sparse one takes more there.
 #define DEFAULT_MAX_BYTES (20ull << 30)
 #define DEFAULT_MAX_PATH 4000u
 #define DEFAULT_MAX_DEPTH 512u

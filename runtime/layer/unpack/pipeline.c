@@ -36,7 +36,7 @@
 struct pipe_ends { int from, to; };
 
 // What the child has counted. It may have been taken over by the layer: these are numbers, and no more is believed.
-struct report { uint64_t entries, bytes, devices_skipped, xattrs_skipped, is_root_opaque; };
+struct report { uint64_t entries, bytes, disk_bytes, devices_skipped, xattrs_skipped, is_root_opaque; };
 
 static struct passage blob = {.copy = -1}, tar = {.copy = -1};
 
@@ -74,7 +74,7 @@ static _Noreturn void be_child(int socket) {
   wait_for_go(socket);
   confine(socket);
   unpack_stream();
-  struct report report = {counts.entries, content_bytes, counts.devices_skipped, xattrs_skipped, is_root_opaque};
+  struct report report = {counts.entries, content_bytes, disk_bytes, counts.devices_skipped, xattrs_skipped, is_root_opaque};
   if (write(STDOUT_FILENO, &report, sizeof report) != sizeof report) _exit(HOST_FAILED); // The parent has ended, and said why.
   _exit(DONE);
 }
@@ -143,20 +143,22 @@ static void print_report(const struct report *report) {
   const struct passage *inside = options.compression == COMPRESSION_NONE ? &blob : &tar;
   printf("{\"blob\":\"%s\",\"blobBytes\":%" PRIu64 ",\"tar\":\"%s\",\"tarBytes\":%" PRIu64 ",", blob.sha256,
          atomic_load(&blob.bytes), inside->sha256, atomic_load(&inside->bytes));
-  printf("\"entries\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"devicesSkipped\":%" PRIu64 ",\"xattrsSkipped\":%" PRIu64
+  printf("\"entries\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"diskBytes\":%" PRIu64 ",\"devicesSkipped\":%" PRIu64 ",\"xattrsSkipped\":%" PRIu64
          ",\"opaqueRoot\":%s}\n",
-         report->entries, report->bytes, report->devices_skipped, report->xattrs_skipped,
+         report->entries, report->bytes, report->disk_bytes, report->devices_skipped, report->xattrs_skipped,
          report->is_root_opaque ? "true" : "false");
   fflush(stdout);
 }
 
-// The decompressor fails first when both fail, and what reads from it then finds its tar cut short.
+// The decompressor fails first when both fail, and what reads from it then finds its tar cut short. What the host could not do is told
+// at once: the rest of the blob may take long to come, and the threads that would hash it end with the program.
 static int join(pid_t child, pid_t inflater) {
   int status = exit_status_of(child, "unpacking process");
-  if (status != HOST_FAILED) await_passage(&blob);
-  if (inflater == 0) return status;
-  int inflated = exit_status_of(inflater, "decompressor");
-  await_passage(&tar);
+  if (status == HOST_FAILED) _exit(HOST_FAILED);
+  int inflated = inflater == 0 ? DONE : exit_status_of(inflater, "decompressor");
+  if (inflated == HOST_FAILED) _exit(HOST_FAILED);
+  await_passage(&blob);
+  if (inflater != 0) await_passage(&tar);
   return inflated == DONE || inflated == NOBODY_READS ? status : inflated;
 }
 
@@ -176,6 +178,6 @@ int unpack(int directory, int copy) {
   int status = join(child, inflater);
   struct report report = {0};
   if (status == DONE && read(reports.from, &report, sizeof report) != sizeof report) host_failed("reading the report");
-  if (status != HOST_FAILED) print_report(&report);
+  print_report(&report);
   return status;
 }

@@ -4,6 +4,7 @@
 #include "attributes.h"
 #include "confine.h"
 #include "die.h"
+#include "entries.h"
 #include "options.h"
 #include "request.h"
 
@@ -92,6 +93,7 @@ void make_directory_at(int parent, const char *name, const char *path) {
 
 // Below a set-group-id directory it would take that one's group and bit.
 static void make_implied_directory(const char *path) {
+  count_entry();
   make_directory_at(AT_FDCWD, path, path);
   if (chown(path, 0, 0) < 0 || chmod(path, 0755) < 0) entry_failed("make", path);
   remember_directory_time(NO_TIME, path);

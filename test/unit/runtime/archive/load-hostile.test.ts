@@ -76,6 +76,8 @@ test.each<[what: string, entry: TarEntry, word: string]>([
   ["is a link that climbs", { path: "x", type: "symlink", linkTarget: "../etc/passwd" }, "leads out of it"],
   ["is a link to an absolute path", { path: "x", type: "symlink", linkTarget: "/etc/passwd" }, "leads out of it"],
   ["is a hard link that climbs", { path: "x", type: "hardlink", linkTarget: "../x" }, "leads out of it"],
+  ["has a name longer than any path", { path: "a".repeat(4097) }, "a name of more than 4096 bytes"],
+  ["leads to one", { path: "x", type: "symlink", linkTarget: "a".repeat(4097) }, "a name of more than 4096 bytes"],
   ["is a device", { path: "x", type: "character", device: { major: 1, minor: 3 } }, 'type "3"'],
   ["is a pipe", { path: "x", type: "fifo" }, 'type "6"'],
   ["is a directory with content", { path: "x/", type: "directory", content: "x" }, "with content"],
