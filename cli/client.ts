@@ -16,6 +16,7 @@ import { type ClientOptions, createSend, readJson, type Send } from "./http.ts";
 import { createImageClient, type ImageClient } from "./image-client.ts";
 import { createPatience } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
+import { createWebhookClient, type WebhookClient } from "./webhook-client.ts";
 
 export type { RunSignal, TerminalSize } from "../core/control.ts";
 export type { RunRequest } from "../core/request.ts";
@@ -26,6 +27,7 @@ export type { FollowOptions } from "./follow.ts";
 export type { ClientOptions } from "./http.ts";
 export type { ImageClient, LoadProgress, PullProgress, VerifyProgress } from "./image-client.ts";
 export type { EndEvent, OutputEvent, RunEvent, StateEvent, StreamName } from "./run-event.ts";
+export type { WebhookClient } from "./webhook-client.ts";
 
 /** The most that one `sendStdin` should carry: a quarter of what the gateway takes in one body. */
 export const STDIN_CHUNK_BYTES = 256 * 1024;
@@ -74,6 +76,8 @@ export interface Client {
   followRun(id: string, options?: FollowOptions): AsyncGenerator<RunEvent, void>;
   /** What hosts have of images, and what is to be done with them. */
   readonly images: ImageClient;
+  /** What came of telling others that runs have finished. */
+  readonly webhooks: WebhookClient;
 }
 
 /** Constructing it connects to nothing. Throws TypeError if `url` is not a URL. */
@@ -98,6 +102,7 @@ export function createClient(options: ClientOptions): Client {
     readOutput: (id, stream, { signal } = {}) => readOutput(send, runPath(id, `/output/${stream}`), signal),
     followRun: (id, follow) => followRun(send, id, follow),
     images: createImageClient(send),
+    webhooks: createWebhookClient(send),
   };
 }
 

@@ -38,6 +38,7 @@ end
 local function finish(run, waiters, deadlines, id, at, outcome, retention)
   redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome, 'stdinClosed', '1')
   redis.call('ZREM', deadlines, id)
+  if redis.call('HEXISTS', run, 'webhook') == 1 then redis.call('ZADD', '${keys.webhooks}', at, 'run:' .. id) end
   for _, suffix in ipairs({'', ':stdout', ':stderr'}) do
     redis.call('PEXPIRE', run .. suffix, retention)
   end

@@ -29,10 +29,13 @@ import { registerImages } from "./routes/images.ts";
 import { registerImageArchives } from "./routes/images-archives.ts";
 import { registerImageStreams } from "./routes/images-streams.ts";
 import { registerRuns } from "./routes/runs.ts";
+import { registerWebhooks } from "./routes/webhooks.ts";
+import type { Webhooks } from "./webhooks/webhooks.ts";
 
 export interface AppOptions {
   readonly dispatcher: Dispatcher;
   readonly hosts: Hosts;
+  readonly webhooks: Webhooks;
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
@@ -43,7 +46,7 @@ export interface AppOptions {
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
+  const { dispatcher, hosts, webhooks, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
@@ -56,9 +59,10 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   app.use(limitBody(maxBodyBytes, maxArchiveBytes));
   app.use(requireJson());
 
-  registerRuns(app, dispatcher);
+  registerRuns(app, dispatcher, webhooks.destinations);
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
+  registerWebhooks(app, dispatcher, webhooks);
   registerHosts(app, hosts);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);

@@ -7,7 +7,7 @@ import { newIncarnation, newRunId } from "../../core/ids.ts";
 import { keys, transitionKeys } from "../../core/keys.ts";
 import { MAX_HANDED_BYTES } from "../../core/offer.ts";
 import { planRun } from "../../core/plan.ts";
-import { parseRecord, type RunRecord, ticketId } from "../../core/record.ts";
+import { parseRecord, type RunRecord, ticketId, webhookField } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
 import type { Outcome } from "../../core/run.ts";
 import { LEASE_MS, runTransition, transitions } from "../../core/transitions.ts";
@@ -64,7 +64,7 @@ export class RunStore {
     const stored = request.stdin === undefined ? request : { ...request, stdin: "" };
     const text = JSON.stringify(stored);
     const isLong = Buffer.byteLength(text) > MAX_HANDED_BYTES;
-    const fields = ["tenant", tenant, "request", text, "stdinClosed", closed ? "1" : "0"];
+    const fields = ["tenant", tenant, "request", text, "stdinClosed", closed ? "1" : "0", ...webhookField(request)];
     const { maxQueued, maxKept } = this.#options;
     const { pool, demand, timeouts } = plan;
     const names = transitionKeys.submit(id, tenant, pool);

@@ -8,9 +8,10 @@ import { createApp } from "../../../gateway/app.ts";
 import type { GatewayEnv } from "../../../gateway/context.ts";
 import { Dispatcher } from "../../../gateway/dispatch/dispatcher.ts";
 import { Hosts } from "../../../gateway/dispatch/hosts.ts";
-import { clusterSecret, connectRedis, connectSubscriber } from "../../../gateway/dispatch/redis.ts";
+import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "../../../gateway/dispatch/redis.ts";
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
+import { createWebhooks } from "../../../gateway/webhooks/webhooks.ts";
 
 export const KEY = "a-key-of-acme";
 export const OPERATOR_KEY = "a-key-of-the-operator";
@@ -33,10 +34,11 @@ export function makeApp({ keys = true }: { keys?: boolean } = {}): AppUnderTest 
   const hash = (key: string) => createHash("sha256").update(key).digest("hex");
   const findCaller = keys ? parseApiKeys(`acme ${hash(KEY)}\nops ${hash(OPERATOR_KEY)} operator`) : undefined;
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
+  const webhooks = createWebhooks(scriptsOn(redis), { timeoutMs: 1000 });
   const log: Record<string, unknown>[] = [];
   const write = (line: string) => void log.push(JSON.parse(line));
   const app = createApp({
-    ...{ dispatcher, hosts, findCaller, maxBodyBytes: MAX_BODY_BYTES, maxArchiveBytes: MAX_ARCHIVE_BYTES },
+    ...{ dispatcher, hosts, webhooks, findCaller, maxBodyBytes: MAX_BODY_BYTES, maxArchiveBytes: MAX_ARCHIVE_BYTES },
     log: createLog({}, write),
   });
   const credentials = keys ? { authorization: `Bearer ${KEY}` } : { host: HOST };

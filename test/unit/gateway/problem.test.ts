@@ -26,6 +26,8 @@ const STATUS: Record<ErrorReason, number> = {
   stdin_closed: 409,
   run_not_running: 409,
   no_terminal: 409,
+  run_not_finished: 409,
+  webhook_not_found: 404,
   queue_full: 429,
   too_many_waiters: 429,
   queue_unavailable: 503,
