@@ -1,7 +1,7 @@
 // One request to a receiver, on a connection of its own: what it is connected to has then just been looked at, and no connection that
 // the receiver closes meanwhile makes an attempt fail.
 
-import { Client } from "undici";
+import { Client, errors } from "undici";
 import type { DeliveryFault } from "../../core/webhook.ts";
 import { AddressRefused, type Destinations } from "./destinations.ts";
 
@@ -60,16 +60,17 @@ async function exchange(client: Client, url: URL, { headers, body, signal }: Pos
   return { status: answer.statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined };
 }
 
-/** Codes of Node, of OpenSSL by way of Node, of undici and of its parser. */
+/** Codes of Node, of OpenSSL by way of Node, and of undici. */
 const FAULT_OF_CODE: readonly (readonly [code: RegExp, fault: DeliveryFault])[] = [
   [/^(ENOTFOUND|ENODATA|ESERVFAIL|EAI_\w+|EREFUSED|ENONAME|EBADNAME|ETIMEOUT|EBADRESP|EFORMERR)$/, "name_unknown"],
   [/^(UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT|ETIMEDOUT)$/, "timed_out"],
   [/CERT|^ERR_(TLS|SSL)|^UNABLE_TO_|^EPROTO$/, "tls_failed"],
-  [/^HPE_|^UND_ERR_(HEADERS_OVERFLOW|RES_|RESPONSE)/, "answer_invalid"],
+  [/^UND_ERR_(HEADERS_OVERFLOW|RES_)/, "answer_invalid"],
 ];
 
 function faultOf(error: unknown): DeliveryFault {
   if (error instanceof AddressRefused) return "address_refused";
+  if (error instanceof errors.HTTPParserError) return "answer_invalid";
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return FAULT_OF_CODE.find(([pattern]) => pattern.test(code))?.[1] ?? "unreachable";
 }

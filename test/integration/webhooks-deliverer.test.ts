@@ -55,11 +55,18 @@ const thing: Source = async (id) => {
   return url === null ? undefined : { id, url, body: JSON.stringify({ id }) };
 };
 
-function deliver(more: { destinations?: Destinations; source?: Source } = {}): Record<string, unknown>[] {
-  const { destinations = webhooks.destinations, source = thing } = more;
+interface Bent {
+  readonly destinations?: Destinations;
+  readonly source?: Source;
+  readonly timeoutMs?: number;
+}
+
+/** Until the test's end. Answers its log, as it comes. */
+function deliver(bent: Bent = {}): Record<string, unknown>[] {
+  const { destinations = webhooks.destinations, source = thing, timeoutMs = TIMEOUT_MS } = bent;
   const lines: Record<string, unknown>[] = [];
   const log = createLog({}, (line) => void lines.push(JSON.parse(line)));
-  const options = { ...webhooks, destinations, sources: { thing: source }, maxTries: 3, timeoutMs: TIMEOUT_MS, log };
+  const options = { ...webhooks, destinations, sources: { thing: source }, maxTries: 3, timeoutMs, log };
   const deliverer = new Deliverer(options);
   deliverer.start();
   onTestFinished(() => deliverer.close());
@@ -183,14 +190,17 @@ test("what is not HTTP is told as such", async () => {
 
 describe("a receiver that is slow", () => {
   test("has so many requests at once and no more, and others are told meanwhile", async () => {
-    const slow = await receive(() => undefined);
+    const answers: (() => void)[] = [];
+    const slow = await receive((_, response) => void answers.push(() => response.writeHead(204).end()));
     const quick = await receive();
     await Promise.all(Array.from({ length: MAX_A_HOST + 5 }, (_, i) => add(`slow-${i}`, slow.url)));
-    deliver();
+    deliver({ timeoutMs: 60_000 });
     await slow.heard(MAX_A_HOST);
     const entry = await add("quick", quick.url);
     expect(await settled(entry)).toMatchObject({ state: "delivered" });
     expect(slow.requests).toHaveLength(MAX_A_HOST);
+    slow.answer(() => 204);
+    for (const answer of answers) answer();
   });
 
   test("has its turn again as soon as it has answered", async () => {

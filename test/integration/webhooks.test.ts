@@ -229,6 +229,18 @@ describe("a delivery that fails", () => {
   });
 });
 
+test("a delivery that waits for its next attempt outlives a restart of Redis", async () => {
+  receiver.answer(() => 500);
+  await work();
+  const id = await submit();
+  await settled(id, 1);
+  await server.restart({ signal: "SIGTERM" });
+  receiver.answer(() => 200);
+  await vi.waitFor(async () => expect((await gateway.fetch("/readyz")).status).toBe(200), { timeout: 10_000 });
+  await makeDue(id);
+  expect(await settled(id, 2)).toMatchObject({ state: "delivered" });
+});
+
 test("an answer that never ends is taken by its status", async () => {
   receiver.answer((_, response) => {
     response.writeHead(200);
