@@ -48,7 +48,7 @@ export type RunFinished = z.infer<typeof RunFinished>;
 /** Why there was no answer: closed, and nothing of what a name leads to in the operator's network. */
 export const DELIVERY_FAULTS = {
   address_refused: "The URL leads to an address that webhooks may not be sent to.",
-  name_unknown: "The host's name leads nowhere.",
+  name_unknown: "The host's name leads nowhere, or no name server answers.",
   timed_out: "The answer took too long.",
   tls_failed: "The host's certificate is not trusted, or TLS failed.",
   unreachable: "The connection was refused, or broke.",

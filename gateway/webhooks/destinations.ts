@@ -1,27 +1,24 @@
 // Where webhooks may be sent to. It is asked twice: of the URL when a run is accepted, and of the addresses to which a connection is
 // made. A name that leads elsewhere from one moment to the next is caught by the second.
 
-import { type LookupAddress, lookup, promises } from "node:dns";
+import type { LookupAddress } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
-import { promisify } from "node:util";
 import { MayflyError } from "../../core/errors.ts";
 import type { Webhook } from "../../core/webhook.ts";
 import type { AllowList } from "./allow-list.ts";
+import { type Resolve, resolverFor } from "./names.ts";
 import { isOuter } from "./outer-addresses.ts";
 
-/** All addresses that a name leads to. Rejects if there are none. */
-export type Resolve = (name: string) => Promise<readonly LookupAddress[]>;
-
+/** A name leads to an address that is not to be connected to. */
 export class AddressRefused extends Error {}
-
-/** How long one question to a name server may take, and how often it is asked. */
-const resolver = new promises.Resolver({ timeout: 2_000, tries: 2 });
+/** A name leads nowhere, or nobody could be asked. */
+export class NameUnknown extends Error {}
 
 export class Destinations {
   readonly #allowed: AllowList;
   readonly #resolve: Resolve;
 
-  constructor(allowed: AllowList, resolve: Resolve = resolverOf(allowed)) {
+  constructor(allowed: AllowList, resolve: Resolve = resolverFor(allowed)) {
     this.#allowed = allowed;
     this.#resolve = resolve;
   }
@@ -43,7 +40,7 @@ export class Destinations {
     return "is an address that webhooks may not be sent to";
   }
 
-  /** For a socket that is about to connect: the addresses of a name, or AddressRefused if any of them is not to be connected to. */
+  /** For a socket that is about to connect: the addresses of a name, or AddressRefused if any of them is not to be connected to; or NameUnknown. */
   readonly lookup: LookupFunction = (name, options, done) => {
     this.#addressesOf(name).then(
       (found) => {
@@ -56,28 +53,12 @@ export class Destinations {
   };
 
   async #addressesOf(name: string): Promise<readonly LookupAddress[]> {
-    const found = await this.#resolve(name);
+    const found = await this.#resolve(name).catch((cause) => {
+      throw new NameUnknown(`${name} leads nowhere`, { cause });
+    });
     if (this.#allowed.hasName(name)) return found;
     const isFine = ({ address }: LookupAddress) => isOuter(address) || this.#allowed.hasAddress(address);
     if (!found.every(isFine)) throw new AddressRefused(`${name} leads to an address that webhooks may not be sent to`);
     return found;
   }
-}
-
-/**
- * The operator's own names are looked up as everything on this host is. All others are asked of the name servers alone: what a host's
- * own files call something is not for callers, and `lookup` has so few threads that slow names would hold up all others.
- */
-function resolverOf(allowed: AllowList): Resolve {
-  return (name) => (allowed.hasName(name) ? promisify(lookup)(name, { all: true }) : ask(name));
-}
-
-async function ask(name: string): Promise<readonly LookupAddress[]> {
-  const [v4, v6] = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)]);
-  const found = [
-    ...(v4.status === "fulfilled" ? v4.value : []).map((address) => ({ address, family: 4 })),
-    ...(v6.status === "fulfilled" ? v6.value : []).map((address) => ({ address, family: 6 })),
-  ];
-  if (found.length === 0 && v4.status === "rejected") throw v4.reason;
-  return found;
 }

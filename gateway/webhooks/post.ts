@@ -3,7 +3,7 @@
 
 import { Client, errors } from "undici";
 import type { DeliveryFault } from "../../core/webhook.ts";
-import { AddressRefused, type Destinations } from "./destinations.ts";
+import { AddressRefused, type Destinations, NameUnknown } from "./destinations.ts";
 
 /** What a receiver says to a delivery is of no interest; so much of it is taken, so that it may end well. */
 const ANSWER_BYTES = 4096;
@@ -62,7 +62,6 @@ async function exchange(client: Client, url: URL, { headers, body, signal }: Pos
 
 /** Codes of Node, of OpenSSL by way of Node, and of undici. */
 const FAULT_OF_CODE: readonly (readonly [code: RegExp, fault: DeliveryFault])[] = [
-  [/^(ENOTFOUND|ENODATA|ESERVFAIL|EAI_\w+|EREFUSED|ENONAME|EBADNAME|ETIMEOUT|EBADRESP|EFORMERR)$/, "name_unknown"],
   [/^(UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT|ETIMEDOUT)$/, "timed_out"],
   [/CERT|^ERR_(TLS|SSL)|^UNABLE_TO_|^EPROTO$/, "tls_failed"],
   [/^UND_ERR_(HEADERS_OVERFLOW|RES_)/, "answer_invalid"],
@@ -70,6 +69,7 @@ const FAULT_OF_CODE: readonly (readonly [code: RegExp, fault: DeliveryFault])[] 
 
 function faultOf(error: unknown): DeliveryFault {
   if (error instanceof AddressRefused) return "address_refused";
+  if (error instanceof NameUnknown) return "name_unknown";
   if (error instanceof errors.HTTPParserError) return "answer_invalid";
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return FAULT_OF_CODE.find(([pattern]) => pattern.test(code))?.[1] ?? "unreachable";
