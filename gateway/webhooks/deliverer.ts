@@ -2,12 +2,16 @@
 // sees to it that they do not tell the same at the same time.
 
 import { Bell } from "../../core/bell.ts";
+import { monotonicMs } from "../../core/clock.ts";
 import { isMayflyError } from "../../core/errors.ts";
 import { type DeliveryOptions, deliver, factsOf } from "./delivery.ts";
 import type { Claim } from "./outbox.ts";
+import { PAGE } from "./outbox-scripts.ts";
 
 /** How often to look for what is due. So much later than the run's end its receiver may hear of it. */
 const POLL_MS = 250;
+/** How many pages behind the first are looked at, so often: where a receiver is slow, all of the first may be for it. */
+const PAGES_BEHIND = 20;
 /** How many requests this gateway makes at once. */
 export const MAX_UNDER_WAY = 64;
 /** Of these, to one host: a receiver that is slow keeps others from nothing. */
@@ -23,6 +27,9 @@ export class Deliverer {
   readonly #bell = new Bell();
   readonly #cut = new AbortController();
   #stopping = false;
+  /** Where to look on behind the first page, and when it was last done. */
+  #offset = PAGE;
+  #lookedMs = Number.NEGATIVE_INFINITY;
   #loop: Promise<void> | undefined;
 
   constructor(options: DeliveryOptions) {
@@ -45,16 +52,28 @@ export class Deliverer {
 
   async #run(): Promise<void> {
     while (!this.#stopping) {
-      const more = await this.#claim().catch((error) => this.#report(error));
-      if (!more) await this.#pause();
+      await this.#claim().catch((error) => this.#report(error));
+      await this.#pause();
     }
   }
 
-  /** True if there may be more, and room for it. */
-  async #claim(): Promise<boolean> {
+  /** Whenever something has ended: what is due longest. And now and then what stands behind that. */
+  async #claim(): Promise<void> {
+    const more = await this.#claimFrom(0);
+    if (!more || monotonicMs() - this.#lookedMs < POLL_MS) return;
+    this.#lookedMs = monotonicMs();
+    for (let page = 0; page < PAGES_BEHIND; page++) {
+      const isPassed = await this.#claimFrom(this.#offset);
+      this.#offset = isPassed ? this.#offset + PAGE : PAGE;
+      if (!isPassed) return;
+    }
+  }
+
+  /** True if there is a page behind this one, and room for what is in it. */
+  async #claimFrom(offset: number): Promise<boolean> {
     const max = MAX_UNDER_WAY - this.#underWay.size;
     if (max === 0) return false;
-    const room = { max, perHost: MAX_A_HOST, perTenant: MAX_A_TENANT, underWay: this.#busy() };
+    const room = { offset, max, perHost: MAX_A_HOST, perTenant: MAX_A_TENANT, underWay: this.#busy() };
     const { claims, more } = await this.#options.outbox.claim(room);
     for (const claim of claims) this.#begin(claim);
     return more && claims.length < max;
@@ -85,9 +104,8 @@ export class Deliverer {
   }
 
   /** Redis away is told by whoever is asked for something; once a moment from here would only be noise. */
-  #report(error: unknown, claim?: Claim): false {
-    if (isMayflyError(error) && error.reason === "queue_unavailable") return false;
+  #report(error: unknown, claim?: Claim): void {
+    if (isMayflyError(error) && error.reason === "queue_unavailable") return;
     this.#options.log.error("webhook.broken", { ...(claim ? factsOf(claim) : {}), error });
-    return false;
   }
 }

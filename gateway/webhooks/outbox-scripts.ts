@@ -6,9 +6,7 @@ import { keys } from "../../core/keys.ts";
 import { define } from "../../core/transition-parts.ts";
 
 /** How many entries that are due are looked at in one step. */
-export const PAGE = 200;
-/** For how long a whole page is put off of which none can be delivered now: so that those behind it are seen. */
-const HELD_UP_MS = 5_000;
+export const PAGE = 100;
 /** How many attempts of an entry are remembered: a caller may ask for more than the schedule has. */
 export const KEPT_ATTEMPTS = 50;
 
@@ -24,17 +22,17 @@ end
 
 /**
  * Takes what is due, the longest first, as far as there is room: in all, for each host and for each tenant.
- * KEYS: outbox. ARGV: max, lease ms, max a host, max a tenant, then "host <name>" or "tenant <name>" and how many are under way, …
- * → {now ms, "1" if there may be more that is due, {entry, tenant, attempt, tries}, …}
+ * KEYS: outbox. ARGV: offset, max, lease ms, max a host, max a tenant, then "host <name>" or "tenant <name>" and how many are under way, …
+ * → {now ms, "1" if there may be more that is due, {entry, host, tenant, attempt, tries}, …}
  */
 export const claim = define(`${PARTS}
   local outbox = KEYS[1]
-  local max, lease, per_host, per_tenant = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+  local max, lease, per_host, per_tenant = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
   local busy = {}
-  for i = 5, #ARGV, 2 do busy[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  for i = 6, #ARGV, 2 do busy[ARGV[i]] = tonumber(ARGV[i + 1]) end
   local at = now()
-  local answer, held_up = { at, '0' }, {}
-  local due = redis.call('ZRANGEBYSCORE', outbox, '-inf', at, 'LIMIT', 0, ${PAGE})
+  local due = redis.call('ZRANGEBYSCORE', outbox, '-inf', at, 'LIMIT', ARGV[1], ${PAGE})
+  local answer = { at, #due == ${PAGE} and '1' or '0' }
   for _, entry in ipairs(due) do
     if #answer - 2 == max then break end
     local subject, log = subject_of(entry), log_of(entry)
@@ -44,9 +42,7 @@ export const claim = define(`${PARTS}
     else
       local host, tenant = 'host ' .. of[1], 'tenant ' .. of[2]
       local of_host, of_tenant = busy[host] or 0, busy[tenant] or 0
-      if of_host >= per_host or of_tenant >= per_tenant then
-        held_up[#held_up + 1] = entry
-      else
+      if of_host < per_host and of_tenant < per_tenant then
         busy[host], busy[tenant] = of_host + 1, of_tenant + 1
         redis.call('ZADD', outbox, at + lease, entry)
         local attempt, tries = redis.call('HINCRBY', log, 'attempt', 1), redis.call('HINCRBY', log, 'tries', 1)
@@ -57,10 +53,6 @@ export const claim = define(`${PARTS}
       end
     end
   end
-  if #held_up == ${PAGE} then
-    for _, entry in ipairs(held_up) do redis.call('ZADD', outbox, at + ${HELD_UP_MS}, entry) end
-  end
-  if #due == ${PAGE} then answer[2] = '1' end
   return answer
 `);
 

@@ -31,6 +31,8 @@ export interface Claim {
 
 /** How much may be claimed: in all, and by how many are under way already, such as `host example.com`. */
 export interface Room {
+  /** How many of those that are due are passed over, the longest due first: they have been looked at. */
+  readonly offset: number;
   readonly max: number;
   readonly perHost: number;
   readonly perTenant: number;
@@ -49,8 +51,9 @@ export class Outbox {
     this.#leaseMs = leaseMs;
   }
 
-  async claim({ max, perHost, perTenant, underWay }: Room): Promise<{ claims: Claim[]; more: boolean }> {
-    const args = [max, this.#leaseMs, perHost, perTenant, ...[...underWay].flat()];
+  /** Looks at one page. `more` says that there may be more behind it. */
+  async claim({ offset, max, perHost, perTenant, underWay }: Room): Promise<{ claims: Claim[]; more: boolean }> {
+    const args = [offset, max, this.#leaseMs, perHost, perTenant, ...[...underWay].flat()];
     const [atMs, more, ...claimed] = (await this.#run(scripts.claim, [keys.webhooks], args)) as [
       number,
       string,

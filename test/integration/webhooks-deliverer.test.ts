@@ -25,7 +25,7 @@ import { type RedisServer, startRedis } from "../helpers/redis.ts";
 
 const LOOPBACK = parseAllowList("127.0.0.1") ?? ALLOW_NOTHING;
 const TIMEOUT_MS = 3_000;
-const ROOM = { max: MAX_UNDER_WAY, perHost: MAX_A_HOST, perTenant: MAX_A_TENANT };
+const ROOM = { offset: 0, max: MAX_UNDER_WAY, perHost: MAX_A_HOST, perTenant: MAX_A_TENANT };
 
 let server: RedisServer;
 let redis: Redis;
@@ -217,13 +217,28 @@ describe("a receiver that is slow", () => {
   });
 
   test("keeps nobody waiting who stands behind more of its own than are looked at in one step", async () => {
-    const adds = Array.from({ length: PAGE + 50 }, (_, i) => add(`a-slow-${i}`, "http://127.0.0.1:1/"));
-    await Promise.all([...adds, add("quick", "http://127.0.0.1:2/")]);
-    const underWay = new Map([["host 127.0.0.1:1", MAX_A_HOST]]);
-    const first = await webhooks.outbox.claim({ ...ROOM, underWay });
-    expect(first).toEqual({ claims: [], more: true });
-    const second = await webhooks.outbox.claim({ ...ROOM, underWay });
-    expect(second.claims.map(({ entry }) => entry)).toEqual(["thing:quick"]);
+    const answers: (() => void)[] = [];
+    const slow = await receive((_, response) => void answers.push(() => response.writeHead(204).end()));
+    const quick = await receive();
+    // Of the same moment, so in the order of their names: more than all pages behind the first that are looked at in one go.
+    await Promise.all(Array.from({ length: 30 * PAGE }, (_, i) => add(`a-slow-${i}`, slow.url)));
+    const entry = await add("b-quick", quick.url);
+    deliver({ timeoutMs: 60_000 });
+    expect((await settled(entry)).state).toBe("delivered");
+    expect(slow.requests).toHaveLength(MAX_A_HOST);
+    await redis.del(keys.webhooks);
+    for (const answer of answers) answer();
+  });
+
+  test("is told of as fast as it answers, however many there are", async () => {
+    const busy = await receive();
+    const count = 5 * PAGE;
+    await Promise.all(Array.from({ length: count }, (_, i) => add(`${i}`, busy.url)));
+    deliver();
+    await busy.heard(count);
+    await vi.waitFor(async () => expect(await redis.zcard(keys.webhooks)).toBe(0));
+    expect(new Set(busy.requests.map(({ headers }) => headers["webhook-id"])).size).toBe(count);
+    expect(busy.requests).toHaveLength(count);
   });
 });
 
