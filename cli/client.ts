@@ -17,6 +17,7 @@ import { type ClientOptions, createSend, readJson, type Send } from "./http.ts";
 import { createImageClient, type ImageClient } from "./image-client.ts";
 import { createPatience } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
+import { createWebhookClient, type WebhookClient } from "./webhook-client.ts";
 
 export type { ApiKey, MadeKey, NewKey, Scope } from "../core/api-key.ts";
 export type { RunSignal, TerminalSize } from "../core/control.ts";
@@ -30,6 +31,7 @@ export type { FollowOptions } from "./follow.ts";
 export type { ClientOptions } from "./http.ts";
 export type { ImageClient, LoadProgress, PullProgress, VerifyProgress } from "./image-client.ts";
 export type { EndEvent, OutputEvent, RunEvent, StateEvent, StreamName } from "./run-event.ts";
+export type { WebhookClient } from "./webhook-client.ts";
 
 /** The most that one `sendStdin` should carry: a quarter of what the gateway takes in one body. */
 export const STDIN_CHUNK_BYTES = 256 * 1024;
@@ -82,6 +84,8 @@ export interface Client {
   readonly keys: KeyClient;
   /** How much of the cluster each tenant may have. */
   readonly tenants: TenantClient;
+  /** What came of telling others that runs have finished. */
+  readonly webhooks: WebhookClient;
 }
 
 /** Constructing it connects to nothing. Throws TypeError if `url` is not a URL. */
@@ -108,6 +112,7 @@ export function createClient(options: ClientOptions): Client {
     images: createImageClient(send),
     keys: createKeyClient(send),
     tenants: createTenantClient(send),
+    webhooks: createWebhookClient(send),
   };
 }
 

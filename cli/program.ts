@@ -3,6 +3,7 @@
 import { type Command, GLOBAL_FLAGS } from "./command.ts";
 import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
+import { deliveries } from "./commands/deliveries.ts";
 import { image } from "./commands/image.ts";
 import { images } from "./commands/images.ts";
 import { inspect } from "./commands/inspect.ts";
@@ -33,6 +34,7 @@ export const COMMANDS: readonly Command[] = [
   wait,
   kill,
   cancel,
+  deliveries,
   images,
   pull,
   rmi,

@@ -25,6 +25,7 @@ export const RUN_FLAGS = {
   timeout: { value: "DURATION", says: "How long the program may run, such as 1m30s." },
   tty: { short: "t", says: "Give it a terminal, which is yours; with -i for a shell." },
   user: { short: "u", value: "USER[:GROUP]", says: "Name or number, looked up in the image." },
+  webhook: { value: "URL", says: "Where to tell that the run has finished." },
   workdir: { short: "w", value: "PATH", says: "Working directory; made if the image lacks it." },
 } as const satisfies FlagTable;
 
@@ -55,6 +56,7 @@ export const FLAG_OF_FIELD: Readonly<Record<string, string>> = {
   retries: "--retries",
   priority: "--priority",
   pool: "--pool",
+  "webhook.url": "--webhook",
   "limits.cpus": "--cpus",
   "limits.memory": "--memory",
   "limits.pids": "--pids-limit",

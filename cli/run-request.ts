@@ -44,6 +44,7 @@ export function buildRequest(flags: RunFlags, operands: readonly string[], calle
     priority: numberOf("--priority", flags.priority),
     labels: nonEmpty(readLabels(flags.label)),
     pool: flags.pool,
+    webhook: flags.webhook === undefined ? undefined : { url: flags.webhook },
   });
 }
 

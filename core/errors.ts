@@ -62,6 +62,8 @@ export const REASONS = {
     code: "failed_precondition",
     says: "The run's program is not there to be told anything: it has not been started yet, or it has ended.",
   },
+  run_not_finished: { code: "failed_precondition", says: "The run goes on: there is nothing to be told of it yet." },
+  webhook_not_found: { code: "not_found", says: "The run was made without a webhook." },
   no_terminal: { code: "failed_precondition", says: "The run was made without a terminal." },
   quota_exceeded: {
     code: "resource_exhausted",

@@ -59,6 +59,14 @@ export const keys = {
   apiKeys: `${TAG}:keys`,
   /** Hash with a time to live: how many requests a tenant may make now, and when that was so. */
   bucket: (tenant: string) => `${TAG}:bucket:${tenant}`,
+  /** Sorted set: what is to be told by webhook, such as `run:<id>`, by the moment (Redis time, ms) from which it is due. */
+  webhooks: `${TAG}:webhooks`,
+  /** Hash: what is told of: a run, or what else has the fields `state`, `tenant` and, with the host's name in it, `webhook`. */
+  subject: (entry: string) => `${TAG}:${entry}`,
+  /** Hash: the attempts to deliver an entry of `webhooks`. It lasts as long as what is told of. */
+  deliveries: (entry: string) => `${TAG}:deliveries:${entry}`,
+  /** Sorted set: what a tenant's deliveries are signed with, by the moment until which it is. */
+  webhookSecrets: (tenant: string) => `${TAG}:webhook-secrets:${tenant}`,
 } as const;
 
 /** Pub/sub channels. Best effort all of them: whoever listens reads the truth from the record. */

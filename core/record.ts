@@ -70,6 +70,11 @@ export function parseRecord(hash: Hash): RunRecord | undefined {
   };
 }
 
+/** By this field the script that finishes the run knows that somebody is to be told, and the gateways whose turn it is. */
+export function webhookField({ webhook }: RunRequest): string[] {
+  return webhook ? ["webhook", new URL(webhook.url).host] : [];
+}
+
 /** The flat list `field, value, …` that Redis' Lua returns for a hash. */
 export function parseFlatRecord(flat: readonly string[]): RunRecord | undefined {
   const hash: Record<string, string> = {};

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { TerminalSize } from "./control.ts";
 import { DURATION_FORM, formatDuration, formatSize, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
+import { Webhook } from "./webhook.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -240,6 +241,7 @@ export const RunRequest = z
       .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "is not a name of a-z, 0-9 and -")
       .meta({ description: "The hosts to run on.", default: "default" })
       .optional(),
+    webhook: Webhook.optional(),
   })
   .superRefine((request, context) => {
     if (request.delay !== undefined && request.notBefore !== undefined)

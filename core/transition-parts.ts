@@ -1,7 +1,7 @@
 // What the scripts of transitions.ts share: Lua functions that stand before each of them.
 
 import { createHash } from "node:crypto";
-import { channels } from "./keys.ts";
+import { channels, keys } from "./keys.ts";
 import { MAX_ON_THE_WAY, OFFER_MS, OFFERS_LOOKED_AT } from "./offer.ts";
 import { QUEUE_PARTS } from "./queue-parts.ts";
 import { TOLD_BYTES } from "./told.ts";
@@ -35,6 +35,7 @@ end
 local function finish(run, waiters, deadlines, id, at, outcome, retention)
   redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome, 'stdinClosed', '1')
   redis.call('ZREM', deadlines, id)
+  if redis.call('HEXISTS', run, 'webhook') == 1 then redis.call('ZADD', '${keys.webhooks}', at, 'run:' .. id) end
   for _, suffix in ipairs({'', ':stdout', ':stderr'}) do
     redis.call('PEXPIRE', run .. suffix, retention)
   end

@@ -37,6 +37,8 @@ import { registerImageStreams } from "./routes/images-streams.ts";
 import { registerKeys } from "./routes/keys.ts";
 import { registerRuns } from "./routes/runs.ts";
 import { registerTenants } from "./routes/tenants.ts";
+import { registerWebhooks } from "./routes/webhooks.ts";
+import type { Webhooks } from "./webhooks/webhooks.ts";
 
 export interface AppOptions {
   readonly dispatcher: Dispatcher;
@@ -46,6 +48,7 @@ export interface AppOptions {
     readonly tenants: Access["tenants"];
     readonly limits: { readonly take: TakeToken };
   };
+  readonly webhooks: Webhooks;
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
@@ -56,7 +59,7 @@ export interface AppOptions {
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, access, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
+  const { dispatcher, hosts, access, webhooks, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
@@ -71,9 +74,10 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   app.use(limitBody(maxBodyBytes, maxArchiveBytes));
   app.use(requireJson());
 
-  registerRuns(app, dispatcher);
+  registerRuns(app, dispatcher, webhooks.destinations);
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
+  registerWebhooks(app, dispatcher, webhooks);
   registerHosts(app, hosts);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);

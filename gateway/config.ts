@@ -1,6 +1,8 @@
 // Every setting of the gateway. `docs/configuration.md` is printed from this table and held to it by a test.
 
-import { type Config, count, duration, list, redisUrlFile, secretFile, size, text } from "../core/config.ts";
+import { type Config, count, duration, list, optional, redisUrlFile, secretFile, size, text } from "../core/config.ts";
+import { ALLOW_FORM, parseAllowList } from "./webhooks/allow-list.ts";
+import { MAX_ATTEMPTS } from "./webhooks/schedule.ts";
 
 export const GATEWAY_SETTINGS = {
   listenHost: text("MAYFLY_LISTEN_HOST", "The address to listen on. Other than a loopback address only with keys.", {
@@ -41,6 +43,23 @@ export const GATEWAY_SETTINGS = {
   retention: duration("MAYFLY_RETENTION", "How long a finished run and its output are kept.", {
     fallback: "24h",
     minMs: 60_000,
+  }),
+  webhookAllow: optional({
+    ...text(
+      "MAYFLY_WEBHOOK_ALLOW",
+      "What webhooks may be sent to, also by http, though it is not out in the world: what a name in it leads to is not looked at.",
+    ),
+    form: ALLOW_FORM,
+    parse: parseAllowList,
+  }),
+  webhookAttempts: count(
+    "MAYFLY_WEBHOOK_ATTEMPTS",
+    "How often a webhook is tried until a receiver takes it; all of them are spread over about 19 hours.",
+    { fallback: String(MAX_ATTEMPTS), min: 1, max: MAX_ATTEMPTS },
+  ),
+  webhookTimeout: duration("MAYFLY_WEBHOOK_TIMEOUT", "How long a receiver may take to answer.", {
+    fallback: "15s",
+    minMs: 100,
   }),
 } as const;
 

@@ -15,10 +15,13 @@ import { Access } from "./dispatch/access.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Hosts } from "./dispatch/hosts.ts";
 import { Reaper } from "./dispatch/reaper.ts";
-import { clusterSecret, connectRedis, connectSubscriber } from "./dispatch/redis.ts";
+import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "./dispatch/redis.ts";
 import { RunStore } from "./dispatch/run-store.ts";
 import { Signals } from "./dispatch/signals.ts";
 import { dropPrivileges } from "./privileges.ts";
+import { Deliverer } from "./webhooks/deliverer.ts";
+import { runNotice } from "./webhooks/notice.ts";
+import { createWebhooks } from "./webhooks/webhooks.ts";
 
 /** How long answers under way may take once the gateway is told to stop. Who waits for a run can ask another gateway. */
 const STOP_MS = 5_000;
@@ -73,8 +76,12 @@ async function main(config: GatewayConfig): Promise<void> {
   const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs });
   const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting, pools: config.pools });
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
-  const app = createApp({ dispatcher, hosts, access, findCaller, maxBodyBytes, maxArchiveBytes, log });
+  const { webhookAllow: allow, webhookTimeout: timeoutMs, webhookAttempts: maxTries } = config;
+  const webhooks = createWebhooks(scriptsOn(redis), { allow, timeoutMs });
+  const app = createApp({ dispatcher, hosts, access, webhooks, findCaller, maxBodyBytes, maxArchiveBytes, log });
   const reaper = new Reaper(store, config.pools, log);
+  const sources = { run: runNotice((id, tenant) => store.get(id, tenant)) };
+  const deliverer = new Deliverer({ ...webhooks, sources, maxTries, timeoutMs, log });
 
   // A Redis that is away now is no reason not to start: callers are told 503 until it is there.
   redis.connect().catch(() => {});
@@ -87,6 +94,7 @@ async function main(config: GatewayConfig): Promise<void> {
   server.timeout = IDLE_MS;
   const user = dropPrivileges(config.user);
   reaper.start();
+  deliverer.start();
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return;
@@ -99,7 +107,7 @@ async function main(config: GatewayConfig): Promise<void> {
     setTimeout(() => dispatcher.leave(), STOP_MS).unref();
     setTimeout(() => server.closeAllConnections(), STOP_MS + 1_000).unref();
     setTimeout(() => process.exit(1), 2 * STOP_MS).unref();
-    await Promise.all([closed, reaper.close()]);
+    await Promise.all([closed, reaper.close(), deliverer.close()]);
     await hosts.close();
     redis.disconnect();
     subscriber.disconnect();

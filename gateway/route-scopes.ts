@@ -7,11 +7,16 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "POST /v1/runs": "submit",
   "POST /v1/runs/:id/stdin": "submit",
   "POST /v1/runs/:id/resize": "submit",
+  "POST /v1/runs/:id/deliveries/retry": "submit",
+  // Who may submit may have webhooks sent, and has to be able to check them.
+  "GET /v1/webhooks/secret": "submit",
+  "POST /v1/webhooks/secret/rotate": "submit",
 
   "GET /v1/runs": "read",
   "GET /v1/runs/:id": "read",
   "GET /v1/runs/:id/output/:stream": "read",
   "GET /v1/runs/:id/events": "read",
+  "GET /v1/runs/:id/deliveries": "read",
   // Which images start at once, and what is in them: no more than a run could find out.
   "GET /v1/images": "read",
   "GET /v1/images/inspect": "read",

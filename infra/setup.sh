@@ -36,6 +36,7 @@ crun:/usr/bin/crun
 apache2-utils:/usr/bin/htpasswd
 iproute2:/usr/sbin/ip
 python3:/usr/bin/python3
+openssl:/usr/bin/openssl
 libarchive-tools:/usr/bin/bsdtar
 libcap2-bin:/usr/sbin/setcap
 debootstrap:/usr/sbin/debootstrap

@@ -4,6 +4,8 @@
 import { Redis } from "ioredis";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
 import { ClusterSecret } from "../../core/host-token.ts";
+import type { Transition } from "../../core/transition-parts.ts";
+import { runTransition } from "../../core/transitions.ts";
 
 /** How long one command may take. A Redis that is this slow is away, as far as a caller can tell. */
 const COMMAND_MS = 5_000;
@@ -53,4 +55,11 @@ export function clusterSecret(redis: Redis): ClusterSecret {
     set: (key, value, condition) => onRedis(redis, () => redis.set(key, value, condition)),
     get: (key) => onRedis(redis, () => redis.get(key)),
   });
+}
+
+/** Runs a script for those who need not know what Redis is. */
+export function scriptsOn(
+  redis: Redis,
+): (script: Transition, names: readonly string[], args: readonly (string | number)[]) => Promise<unknown> {
+  return (script, names, args) => onRedis(redis, () => runTransition(redis, script, names, args));
 }

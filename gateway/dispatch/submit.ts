@@ -6,6 +6,7 @@ import { MayflyError } from "../../core/errors.ts";
 import { newRunId } from "../../core/ids.ts";
 import { keys, transitionKeys } from "../../core/keys.ts";
 import { planRun } from "../../core/plan.ts";
+import { webhookField } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
 import { runTransition, transitions } from "../../core/transitions.ts";
 
@@ -46,7 +47,7 @@ export async function submitRun(redis: Redis, limits: SubmitLimits, submission: 
     ...[id, tenant, pool, demand.cpus, demand.memoryBytes, demand.pids, size, priority],
     ...[concurrency?.key ?? "", concurrency?.max ?? 0, due, timeouts.queueMs, limits.maxQueued, limits.maxKept],
     ...[waiter ?? "", input, name, body, IDEMPOTENCY_MS],
-    ...["request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0"],
+    ...["request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0", ...webhookField(request)],
   ];
   const answer = await runTransition(redis, transitions.submit, transitionKeys.submit(id, tenant, pool), args);
   const [kind, what] = answer as ["accepted" | "known" | "conflict" | "full" | "quota" | "too large", string];

@@ -35,6 +35,7 @@ const MAX_NAMES: Readonly<Record<string, number>> = {
   limits: 16,
   timeouts: 16,
   terminal: 16,
+  webhook: 16,
 };
 
 /**

@@ -9,6 +9,7 @@ import type { GatewayEnv } from "../context.ts";
 import type { Answer, Dispatcher } from "../dispatch/dispatcher.ts";
 import { addTiming } from "../middleware/wide-event.ts";
 import { parseWait } from "../prefer.ts";
+import type { Destinations } from "../webhooks/destinations.ts";
 import {
   FAILURES,
   json,
@@ -122,11 +123,12 @@ const output = createRoute({
   },
 });
 
-export function registerRuns(app: App, dispatcher: Dispatcher): void {
+export function registerRuns(app: App, dispatcher: Dispatcher, destinations: Destinations): void {
   const { store } = dispatcher;
 
   app.openapi(submit, async (c) => {
     const wait = parseWait(c.req.header("prefer"));
+    destinations.admit(c.req.valid("json").webhook);
     const { "idempotency-key": key } = c.req.valid("header");
     const waiting = { waitMs: wait * 1000, signal: c.req.raw.signal };
     const answer = await dispatcher.submit(c.req.valid("json"), c.get("tenant"), waiting, key);

@@ -37,6 +37,7 @@ const CORE_FILES = [
   "transitions.ts",
   "units.ts",
   "version.ts",
+  "webhook.ts",
 ];
 
 /** The code that is shipped and runs: what is forbidden in it may still be useful to set it up or to test it. */

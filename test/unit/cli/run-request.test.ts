@@ -30,7 +30,7 @@ describe("the request of mayfly run", () => {
   it("has every flag in its own field", () => {
     const flags =
       "-e A=1 -e HOME --env-file vars.env -w /srv -u 1000:1000 -m 64m --cpus 0.5 --pids-limit 20 --disk 1m --output-limit 2MiB " +
-      "--timeout 5s --queue-timeout 1m --grace 0s -l build=17 --label nightly --retries 2 --priority 9 --pool gpu --pull always --entrypoint /bin/sh -i";
+      "--timeout 5s --queue-timeout 1m --grace 0s -l build=17 --label nightly --retries 2 --priority 9 --pool gpu --webhook https://example.com/hook --pull always --entrypoint /bin/sh -i";
     expect(request(...flags.split(" "), "busybox", "-c", "true")).toEqual({
       image: "busybox",
       pull: "always",
@@ -46,6 +46,7 @@ describe("the request of mayfly run", () => {
       retries: 2,
       priority: 9,
       pool: "gpu",
+      webhook: { url: "https://example.com/hook" },
     });
   });
 
@@ -86,6 +87,7 @@ describe("the request of mayfly run", () => {
     [["--retries", "-1"], '--retries "-1" is not a number such as 2 or 0.5'],
     [["--timeout", "5"], '--timeout is not a duration with units, such as "500ms", "30s" or "1h30m"'],
     [["-w", "relative"], "--workdir must be absolute"],
+    [["--webhook", "example.com"], "--webhook is not a URL"],
     [["--env-file", "gone.env"], "--env-file gone.env: no such file"],
     [["-d", "-i"], "-d and -i exclude each other: once detached, nobody is left to send the input"],
     [["--disk", "1g"], "--disk is more than limits.memory, in which it is held"],

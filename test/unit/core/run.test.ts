@@ -87,6 +87,14 @@ describe("an impossible value is refused, never clamped, and its field is named"
     ["pool", { image, pool: "A" }],
     ["pool", { image, pool: "a:b" }],
     ["pool", { image, pool: "a".repeat(64) }],
+    ["webhook.url", { image, webhook: {} }],
+    ["webhook.url", { image, webhook: { url: "/hook" } }],
+    ["webhook.url", { image, webhook: { url: "file:///etc/passwd" } }],
+    ["webhook.url", { image, webhook: { url: "https://user@example.com/" } }],
+    ["webhook.url", { image, webhook: { url: "https://example.com/#a" } }],
+    ["webhook.url", { image, webhook: { url: `https://example.com/${"a".repeat(2048)}` } }],
+    ["webhook.secret", { image, webhook: { url: "https://example.com/", secret: "s" } }],
+    ["webhook", { image, webhook: "https://example.com/" }],
   ])("%s", (field, request) => {
     expect(wrongFields(request)).toEqual([field]);
   });

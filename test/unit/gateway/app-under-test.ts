@@ -10,9 +10,10 @@ import { Access } from "../../../gateway/dispatch/access.ts";
 import { Dispatcher } from "../../../gateway/dispatch/dispatcher.ts";
 import { Hosts } from "../../../gateway/dispatch/hosts.ts";
 import type { TakeToken } from "../../../gateway/dispatch/rate-limits.ts";
-import { clusterSecret, connectRedis, connectSubscriber } from "../../../gateway/dispatch/redis.ts";
+import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "../../../gateway/dispatch/redis.ts";
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
+import { createWebhooks } from "../../../gateway/webhooks/webhooks.ts";
 
 export const KEY = "a-key-of-acme";
 export const OPERATOR_KEY = "a-key-of-the-operator";
@@ -46,10 +47,19 @@ export function makeApp({ keys = true, findCaller: own, take = async () => undef
   const inRedis = new Access(redis);
   const access = { keys: inRedis.keys, tenants: inRedis.tenants, limits: { take } };
   const findCaller = own ?? inFile;
+  const webhooks = createWebhooks(scriptsOn(redis), { timeoutMs: 1000 });
   const log: Record<string, unknown>[] = [];
   const write = (line: string) => void log.push(JSON.parse(line));
   const app = createApp({
-    ...{ dispatcher, hosts, access, findCaller, maxBodyBytes: MAX_BODY_BYTES, maxArchiveBytes: MAX_ARCHIVE_BYTES },
+    ...{
+      dispatcher,
+      hosts,
+      access,
+      webhooks,
+      findCaller,
+      maxBodyBytes: MAX_BODY_BYTES,
+      maxArchiveBytes: MAX_ARCHIVE_BYTES,
+    },
     log: createLog({}, write),
   });
   const credentials = keys ? { authorization: `Bearer ${KEY}` } : { host: HOST };

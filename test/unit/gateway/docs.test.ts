@@ -11,6 +11,7 @@ interface Document {
   readonly openapi: string;
   readonly info: { readonly title: string; readonly version: string };
   readonly paths: Record<string, Record<string, Operation>>;
+  readonly webhooks: Record<string, Record<string, Operation>>;
   readonly components: { readonly schemas: Record<string, unknown>; readonly securitySchemes: Record<string, unknown> };
   readonly security: Record<string, unknown>[];
 }
@@ -54,6 +55,14 @@ test("the document is OpenAPI 3.1 in its structure", () => {
       expect(response.description, `${where} ${status}`).toBeTruthy();
     }
   }
+});
+
+test("what is sent to webhooks is in the document, too", () => {
+  const schema = { $ref: "#/components/schemas/RunFinished" };
+  expect(document.webhooks["run.finished"]?.post).toMatchObject({
+    requestBody: { content: { "application/json": { schema } } },
+  });
+  expect(document.components.schemas).toHaveProperty("RunFinished");
 });
 
 test("every parameter in a path is declared, required, and has a shape", () => {

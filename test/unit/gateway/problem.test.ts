@@ -33,6 +33,8 @@ const STATUS: Record<ErrorReason, number> = {
   key_expired: 409,
   too_many_keys: 409,
   rate_limited: 429,
+  run_not_finished: 409,
+  webhook_not_found: 404,
   queue_full: 429,
   too_many_waiters: 429,
   queue_unavailable: 503,
