@@ -10,12 +10,14 @@ import { MayflyError, toMayflyError } from "../core/errors.ts";
 import { describeIssues } from "../core/issues.ts";
 import type { Log } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
+import { type Telemetry, untold } from "../telemetry/telemetry.ts";
 import type { FindCaller } from "./api-keys.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { limitBody } from "./middleware/limit-body.ts";
+import { observe } from "./middleware/observe.ts";
 import { requireJson } from "./middleware/require-json.ts";
 import { requireOperator } from "./middleware/require-operator.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
@@ -28,6 +30,7 @@ import { registerHosts } from "./routes/hosts.ts";
 import { registerImages } from "./routes/images.ts";
 import { registerImageArchives } from "./routes/images-archives.ts";
 import { registerImageStreams } from "./routes/images-streams.ts";
+import { registerMetrics } from "./routes/metrics.ts";
 import { registerRuns } from "./routes/runs.ts";
 
 export interface AppOptions {
@@ -38,18 +41,21 @@ export interface AppOptions {
   readonly maxBodyBytes: number;
   readonly maxArchiveBytes: number;
   readonly log: Log;
+  /** Without it nothing is traced, and what is counted is read by nobody else. */
+  readonly telemetry?: Telemetry;
 }
 
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
+  const { dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log, telemetry = untold() } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
     },
   });
   app.use(requestId());
+  app.use(observe(telemetry));
   app.use(wideEvent(log));
   app.use(findCaller ? authenticate(findCaller) : trustLoopback());
   app.use(requireOperator());
@@ -64,6 +70,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerImageStreams(app, hosts, log);
   registerImageArchives(app, hosts, { maxArchiveBytes, log });
   registerHealth(app, dispatcher.store);
+  registerMetrics(app, telemetry.metrics);
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
   const document = () =>
     app.getOpenAPI31Document({

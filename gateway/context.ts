@@ -1,5 +1,7 @@
 // What a request carries from the middleware to its route.
 
+import type { Span } from "../telemetry/tracing.ts";
+
 export interface GatewayEnv {
   Variables: {
     requestId: string;
@@ -13,5 +15,7 @@ export interface GatewayEnv {
     isOperator: boolean;
     /** The run that the request is about, for the log. */
     run: string;
+    /** Of the request; what is done for it continues its trace. */
+    span: Span;
   };
 }

@@ -8,11 +8,13 @@ import { readConfig } from "../core/config.ts";
 import { MayflyError, toMayflyError } from "../core/errors.ts";
 import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
+import { startTelemetry } from "../telemetry/telemetry.ts";
 import { parseApiKeys } from "./api-keys.ts";
 import { createApp } from "./app.ts";
 import { GATEWAY_SETTINGS, type GatewayConfig } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Hosts } from "./dispatch/hosts.ts";
+import { countRuns, measureQueues, observeSettled } from "./dispatch/queue-metrics.ts";
 import { Reaper } from "./dispatch/reaper.ts";
 import { clusterSecret, connectRedis, connectSubscriber } from "./dispatch/redis.ts";
 import { RunStore } from "./dispatch/run-store.ts";
@@ -53,6 +55,7 @@ async function main(config: GatewayConfig): Promise<void> {
     );
   }
   const gatewayId = newIncarnation();
+  const telemetry = await startTelemetry(process.env, { service: "mayfly-gateway", instance: gatewayId }, log);
   const redis = connectRedis(config.redisUrl);
   const subscriber = connectSubscriber(config.redisUrl);
   for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
@@ -66,11 +69,14 @@ async function main(config: GatewayConfig): Promise<void> {
     maxBody: maxBodyBytes,
     maxArchive: maxArchiveBytes,
   } = config;
-  const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs });
+  const count = countRuns(telemetry);
+  measureQueues(telemetry, redis, config.pools);
+  const onQueuedCancelled = () => count("cancelled");
+  const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs, onQueuedCancelled });
   const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting, pools: config.pools });
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
-  const app = createApp({ dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log });
-  const reaper = new Reaper(store, log);
+  const app = createApp({ dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log, telemetry });
+  const reaper = new Reaper(store, log, observeSettled(telemetry, redis, count));
 
   // A Redis that is away now is no reason not to start: callers are told 503 until it is there.
   redis.connect().catch(() => {});
@@ -95,7 +101,7 @@ async function main(config: GatewayConfig): Promise<void> {
     setTimeout(() => server.closeAllConnections(), STOP_MS + 1_000).unref();
     setTimeout(() => process.exit(1), 2 * STOP_MS).unref();
     await Promise.all([closed, reaper.close()]);
-    await hosts.close();
+    await Promise.all([hosts.close(), telemetry.stop()]);
     redis.disconnect();
     subscriber.disconnect();
     log.info("gateway.stopped");

@@ -9,13 +9,18 @@ import type { RunStore } from "./run-store.ts";
 /** How often to look. Adds at most this much to a lost run's lease; nothing on the path of a run waits for it. */
 const SWEEP_MS = 1_000;
 
+/** Is told of each run that was settled here; nothing depends on it. */
+export type Settled = (id: string, answer: "finished" | "requeued") => Promise<void>;
+
 export class Reaper {
   readonly #store: RunStore;
   readonly #log: Log;
   readonly #stop = new AbortController();
+  readonly #settled: Settled;
   #loop: Promise<void> | undefined;
 
-  constructor(store: RunStore, log: Log) {
+  constructor(store: RunStore, log: Log, settled: Settled = async () => {}) {
+    this.#settled = settled;
     this.#store = store;
     this.#log = log;
   }
@@ -42,7 +47,9 @@ export class Reaper {
       if (this.#stop.signal.aborted) return;
       // One that cannot be settled does not keep the others waiting.
       const answer = await this.#store.settleOverdue(id).catch((error) => this.#report(error, id));
-      if (answer === "finished" || answer === "requeued") this.#log.warn("run.overdue", { run: id, answer });
+      if (answer !== "finished" && answer !== "requeued") continue;
+      this.#log.warn("run.overdue", { run: id, answer });
+      await this.#settled(id, answer).catch((error) => this.#report(error, id));
     }
   }
 

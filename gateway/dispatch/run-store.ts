@@ -22,6 +22,7 @@ export interface RunStoreOptions {
   readonly maxKept: number;
   readonly maxStdinBytes: number;
   readonly retentionMs: number;
+  readonly onQueuedCancelled?: () => void;
 }
 
 export interface Submission {
@@ -31,6 +32,8 @@ export interface Submission {
   readonly request: RunRequest;
   /** The gateway to be told when the run has finished, if it waits for that. */
   readonly waiter: string | undefined;
+  /** Fields of the record by which its trace is continued: name, value, … */
+  readonly trace?: readonly string[];
 }
 
 /** How many records are read for one page of a list that is filtered; the page may then be short, with a cursor to go on. */
@@ -57,14 +60,14 @@ export class RunStore {
    * Hands the run to a host that offers room, or queues it: then record and ticket are written in one step, or neither.
    * Throws `queue_full`, `queue_unavailable`, `body_too_large`.
    */
-  async submit({ id = newRunId(), tenant, request, waiter }: Submission): Promise<string> {
+  async submit({ id = newRunId(), tenant, request, waiter, trace = [] }: Submission): Promise<string> {
     const plan = planRun(request);
     const { input, closed } = stdinOf(request, this.#options.maxStdinBytes);
     // The record keeps the request without its input, which has a key of its own.
     const stored = request.stdin === undefined ? request : { ...request, stdin: "" };
     const text = JSON.stringify(stored);
     const isLong = Buffer.byteLength(text) > MAX_HANDED_BYTES;
-    const fields = ["tenant", tenant, "request", text, "stdinClosed", closed ? "1" : "0"];
+    const fields = ["tenant", tenant, "request", text, "stdinClosed", closed ? "1" : "0", ...trace];
     const { maxQueued, maxKept } = this.#options;
     const { pool, demand, timeouts } = plan;
     const names = transitionKeys.submit(id, tenant, pool);
@@ -190,7 +193,8 @@ export class RunStore {
       JSON.stringify(outcome),
       this.#options.retentionMs,
     ])) as [string, string | null];
-    if (answer === "finished") await this.tickets.remove(firstTicket(record), planRun(record.request).pool);
+    const spend = () => this.tickets.remove(firstTicket(record), planRun(record.request).pool);
+    if (answer === "finished") await spend().finally(this.#options.onQueuedCancelled);
     if (answer === "requested" && host) await this.orders.tell(host, { verb: "cancel", run: record.id });
   }
 
@@ -256,10 +260,6 @@ export class RunStore {
       // A record of a version that is not understood here is no reason to say nothing of the others.
       return records.filter((record) => record !== undefined);
     });
-  }
-
-  async ping(): Promise<void> {
-    await this.#onRedis((redis) => redis.ping());
   }
 
   #transition(

@@ -6,7 +6,7 @@ import type { Log } from "../../core/log.ts";
 import type { GatewayEnv } from "../context.ts";
 
 /** Of no interest while they are answered well: probes come every few seconds. */
-const QUIET: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
+export const QUIET: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/metrics"]);
 
 export function wideEvent(log: Log): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
@@ -18,7 +18,8 @@ export function wideEvent(log: Log): MiddlewareHandler<GatewayEnv> {
     if (QUIET.has(c.req.path) && status === 200) return;
     const { method, path } = c.req;
     const ms = roundMs(monotonicMs() - startedMs);
-    const fields = { id: c.get("requestId"), method, path, status, ms, tenant: c.get("tenant"), run: c.get("run") };
+    const [tenant, run] = [c.get("tenant"), c.get("run")];
+    const fields = { id: c.get("requestId"), method, path, status, ms, tenant, run, ...c.get("span").ids };
     setImmediate(() => log.info("request", fields)); // The answer goes first.
   };
 }

@@ -128,6 +128,7 @@ export function registerRuns(app: App, dispatcher: Dispatcher): void {
     const answer = await dispatcher.submit(c.req.valid("json"), c.get("tenant"), {
       waitMs: wait * 1000,
       signal: c.req.raw.signal,
+      trace: c.get("span").context,
     });
     const { record } = answer;
     c.header("location", `/v1/runs/${record.id}`);

@@ -1,7 +1,7 @@
 // One pull, from the digest that a reference stands for to an image that is ready:
 // describe → hold → make room → layers → make room → record.
 
-import { Stopwatch } from "../../core/clock.ts";
+import { monotonicMs, Stopwatch } from "../../core/clock.ts";
 import { isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { visibleLayers } from "../layer/opaque-root.ts";
@@ -23,7 +23,16 @@ export interface PullerOptions {
   readonly collector: Collector;
   readonly platform: Platform;
   readonly peers: Peers | undefined;
+  readonly onPulled?: ((pulled: Pulled) => void) | undefined;
   readonly log: Log;
+}
+
+/** What came of fetching the layers that were missing. */
+export interface Pulled {
+  readonly isWhole: boolean;
+  /** Of their blobs, from wherever they came. */
+  readonly bytes: number;
+  readonly ms: number;
 }
 
 export interface Pulling {
@@ -92,7 +101,7 @@ export class Puller {
 
   /** The directories, the lowest first. An image without layers has one that is empty: overlayfs needs something below. */
   async #layers({ layers }: ResolvedImage, repository: Repository, pulling: Pulling): Promise<string[]> {
-    const { stores, collector } = this.#options;
+    const { stores, collector, onPulled } = this.#options;
     if (layers.length === 0) return [await stores.layers.empty()];
     const found = await Promise.all(layers.map(({ diffId }) => stores.layers.find(diffId)));
     const missing = layers.filter((_, index) => found[index] === undefined);
@@ -101,7 +110,10 @@ export class Puller {
       pulling.tell({ digest, size, ...(isMissing ? BEGUN : { state: "present", bytes: size }) });
     }
     if (missing.length === 0) return found.filter((directory) => directory !== undefined);
-    const claim = collector.claim(missing.reduce((sum, { size }) => sum + size, 0));
+    const bytes = missing.reduce((sum, { size }) => sum + size, 0);
+    const claim = collector.claim(bytes);
+    const sinceMs = monotonicMs();
+    let isWhole = false;
     try {
       await collector.makeRoom();
       const directories = await mapBounded(
@@ -111,9 +123,11 @@ export class Puller {
       );
       // Only now is it known what the layers take.
       await collector.makeRoom();
+      isWhole = true;
       return directories;
     } finally {
       claim.end();
+      onPulled?.({ isWhole, bytes, ms: monotonicMs() - sinceMs });
     }
   }
 
