@@ -8,7 +8,7 @@ import { readConfig } from "../core/config.ts";
 import { MayflyError, toMayflyError } from "../core/errors.ts";
 import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
-import { startTelemetry } from "../telemetry/telemetry.ts";
+import { startTelemetry } from "../telemetry/start.ts";
 import { parseApiKeys } from "./api-keys.ts";
 import { createApp } from "./app.ts";
 import { GATEWAY_SETTINGS, type GatewayConfig } from "./config.ts";

@@ -13,7 +13,7 @@ import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
 import { createRuntime, type ImageRules } from "../runtime/index.ts";
-import { startTelemetry } from "../telemetry/telemetry.ts";
+import { startTelemetry } from "../telemetry/start.ts";
 import { Ledger } from "./admission.ts";
 import { attemptObserver } from "./attempts.ts";
 import { WORKER_SETTINGS, type WorkerConfig } from "./config.ts";

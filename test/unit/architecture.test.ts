@@ -219,8 +219,8 @@ describe("packages", () => {
     const loads = outside.flatMap(({ path, imports }) =>
       imports.filter(({ target }) => target.startsWith("telemetry/otel/")).map(({ target }) => `${path} → ${target}`),
     );
-    expect(loads).toEqual(["telemetry/telemetry.ts → telemetry/otel/sdk.ts"]);
-    const loader = outside.find(({ path }) => path === "telemetry/telemetry.ts");
+    expect(loads).toEqual(["telemetry/start.ts → telemetry/otel/sdk.ts"]);
+    const loader = outside.find(({ path }) => path === "telemetry/start.ts");
     expect(loader?.text).toContain('await import("./otel/sdk.ts")');
   });
 
