@@ -11,6 +11,7 @@ import { Hosts } from "../../../gateway/dispatch/hosts.ts";
 import { clusterSecret, connectRedis, connectSubscriber } from "../../../gateway/dispatch/redis.ts";
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
+import type { Telemetry } from "../../../telemetry/telemetry.ts";
 
 export const KEY = "a-key-of-acme";
 export const OPERATOR_KEY = "a-key-of-the-operator";
@@ -25,7 +26,7 @@ export interface AppUnderTest {
   readonly log: readonly Record<string, unknown>[];
 }
 
-export function makeApp({ keys = true }: { keys?: boolean } = {}): AppUnderTest {
+export function makeApp({ keys = true, telemetry }: { keys?: boolean; telemetry?: Telemetry } = {}): AppUnderTest {
   const redis = connectRedis(undefined); // Never told to connect.
   const store = new RunStore({ redis, maxQueued: 10, maxKept: 10, maxStdinBytes: 1024, retentionMs: 1000 });
   const signals = new Signals(connectSubscriber(undefined), "test");
@@ -38,6 +39,7 @@ export function makeApp({ keys = true }: { keys?: boolean } = {}): AppUnderTest 
   const app = createApp({
     ...{ dispatcher, hosts, findCaller, maxBodyBytes: MAX_BODY_BYTES, maxArchiveBytes: MAX_ARCHIVE_BYTES },
     log: createLog({}, write),
+    ...(telemetry ? { telemetry } : {}),
   });
   const credentials = keys ? { authorization: `Bearer ${KEY}` } : { host: HOST };
   const request = async (path: string, init: RequestInit = {}) => {

@@ -4,9 +4,9 @@ import { HOST, KEY, makeApp, OPERATOR_KEY, problemOf } from "./app-under-test.ts
 
 const { app } = makeApp();
 
-/** Every call there is below /v1/images and /v1/hosts. */
+/** Every call there is below /v1/images and /v1/hosts, and /metrics. */
 const CALLS = [...new Set(app.routes.map(({ method, path }) => `${method} ${path}`))].filter((call) =>
-  /^(?!ALL )\w+ \/v1\/(images|hosts)/.test(call),
+  /^(?!ALL )\w+ \/(v1\/(images|hosts)|metrics)/.test(call),
 );
 const OPERATORS = CALLS.filter((call) => !TENANT_CALLS.has(call));
 
@@ -19,6 +19,7 @@ const ask = (call: string, key: string) => {
 test("the calls are these, and a tenant may make two of them", () => {
   expect(CALLS.toSorted()).toEqual([
     "DELETE /v1/images",
+    "GET /metrics",
     "GET /v1/hosts",
     "GET /v1/images",
     "GET /v1/images/inspect",
@@ -53,6 +54,8 @@ describe("with a tenant's key", () => {
     "DELETE /v1/%69mages",
     "POST /v1/images%2Fpull",
     "DELETE /v1/hosts/a",
+    "GET /metrics/",
+    "POST /metrics",
   ])("%s is refused too, though there is no such call", async (call) => {
     expect([403, 404]).toContain((await ask(call, KEY)).status);
     expect((await ask(call, KEY)).status).not.toBe(200);
