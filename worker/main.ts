@@ -78,6 +78,7 @@ async function main(config: WorkerConfig): Promise<void> {
   const messages = new Messages(subscriber);
   const ledger = new Ledger(capacityOf(config));
   measureHost(metrics, ledger, runtime);
+  const scraped = config.metricsListen && (await serveMetrics(metrics, config.metricsListen));
   const observe = attemptObserver(telemetry);
   const executor = new Executor({ runtime, store, messages, hostId, log, observe });
   const intake = new Intake(executor.execute.bind(executor));
@@ -109,7 +110,6 @@ async function main(config: WorkerConfig): Promise<void> {
   await heartbeat.start();
   await consumer.start();
   await offers.start();
-  const scraped = config.metricsListen && (await serveMetrics(metrics, config.metricsListen));
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return executor.abandonAll(); // Asked twice: at once.

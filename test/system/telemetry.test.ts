@@ -181,6 +181,8 @@ describe("with a receiver of OTLP", () => {
     expect(run.stdout?.data).toBe(`00-${trace}-${attempt.spanId}-01\n`);
     const moved = await receiver.span(({ name }) => name === "overdue requeued");
     expect(moved).toMatchObject({ traceId: trace, parentSpanId: request.spanId, status: 2 });
+    const metrics = await scrape(`${cluster.url}/metrics`);
+    expect(metrics.get("mayfly_runs_moved_total")?.samples.get("mayfly_runs_moved_total")).toBe(1);
   });
 
   it("/metrics of gateway and worker count what happens, without a name or an id in any label", async () => {
