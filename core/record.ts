@@ -33,6 +33,9 @@ export interface RunRecord {
   /** The terminal's size, once it is another than the one that was asked for. */
   readonly terminalSize?: TerminalSize | undefined;
   readonly pulling?: Pulling | undefined;
+  /** The trace that its attempts continue, as W3C Trace Context has it; of the form that telemetry/trace-context.ts lets pass. */
+  readonly traceparent?: string | undefined;
+  readonly tracestate?: string | undefined;
   readonly outcome?: Outcome | undefined;
   readonly receipt?: Receipt | undefined;
   readonly stdout?: StreamFacts | undefined;
@@ -63,6 +66,8 @@ export function parseRecord(hash: Hash): RunRecord | undefined {
     cancelRequested: optional(flag, hash, "cancelRequested") ?? false,
     terminalSize: optional(json<TerminalSize>, hash, "terminalSize"),
     pulling: optional(json<Pulling>, hash, "pulling"),
+    traceparent: hash.traceparent,
+    tracestate: hash.tracestate,
     outcome: optional(outcome, hash, "outcome"),
     receipt: optional(json<Receipt>, hash, "receipt"),
     stdout: optional(json<StreamFacts>, hash, "stdout"),

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { describeSettings } from "../core/config.ts";
 import { CODES, type ErrorReason, REASONS } from "../core/errors.ts";
 import { GATEWAY_SETTINGS } from "../gateway/config.ts";
+import { OTEL_SETTINGS } from "../telemetry/settings.ts";
 import { WEAKNESSES, WORKER_SETTINGS } from "../worker/config.ts";
 
 /** The pages by their names in this folder. */
@@ -45,9 +46,18 @@ function printConfiguration(): string {
     [
       ...["## Gateway", "", describeSettings(GATEWAY_SETTINGS), ""],
       ...["## Worker", "", describeSettings(WORKER_SETTINGS), ""],
+      ...["## Telemetry", "", ...telemetry(), "", describeSettings(OTEL_SETTINGS), ""],
       ...["## Hosts", "", ...hosts()],
     ],
   );
+}
+
+function telemetry(): string[] {
+  return [
+    "Gateway and worker take the standard variables of OpenTelemetry too: those below, and `OTEL_EXPORTER_OTLP_*` for headers, certificates,",
+    "compression and time-outs, and `OTEL_RESOURCE_ATTRIBUTES`, which its SDK reads itself. What is told, and who may read `/metrics`:",
+    "[telemetry.md](telemetry.md).",
+  ];
 }
 
 function hosts(): string[] {

@@ -10,6 +10,7 @@ import { MayflyError, toMayflyError } from "../core/errors.ts";
 import { describeIssues } from "../core/issues.ts";
 import type { Log } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
+import { type Telemetry, untold } from "../telemetry/telemetry.ts";
 import type { FindCaller } from "./api-keys.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Access } from "./dispatch/access.ts";
@@ -21,6 +22,7 @@ import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { dropBody } from "./middleware/drop-body.ts";
 import { limitBody } from "./middleware/limit-body.ts";
 import { limitRate } from "./middleware/limit-rate.ts";
+import { observe } from "./middleware/observe.ts";
 import { requireJson } from "./middleware/require-json.ts";
 import { requireScope } from "./middleware/require-scope.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
@@ -35,6 +37,7 @@ import { registerImages } from "./routes/images.ts";
 import { registerImageArchives } from "./routes/images-archives.ts";
 import { registerImageStreams } from "./routes/images-streams.ts";
 import { registerKeys } from "./routes/keys.ts";
+import { registerMetrics } from "./routes/metrics.ts";
 import { registerRuns } from "./routes/runs.ts";
 import { registerTenants } from "./routes/tenants.ts";
 import { registerWebhooks } from "./routes/webhooks.ts";
@@ -54,18 +57,31 @@ export interface AppOptions {
   readonly maxBodyBytes: number;
   readonly maxArchiveBytes: number;
   readonly log: Log;
+  /** Without it nothing is traced, and what is counted is read by nobody else. */
+  readonly telemetry?: Telemetry;
 }
 
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, access, webhooks, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
+  const {
+    dispatcher,
+    hosts,
+    access,
+    webhooks,
+    findCaller,
+    maxBodyBytes,
+    maxArchiveBytes,
+    log,
+    telemetry = untold(),
+  } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
     },
   });
   app.use(requestId());
+  app.use(observe(telemetry));
   app.use(wideEvent(log));
   app.use(dropBody());
   app.use(findCaller ? authenticate(findCaller) : trustLoopback());
@@ -85,6 +101,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerKeys(app, access.keys);
   registerTenants(app, access.tenants);
   registerHealth(app, dispatcher.store);
+  registerMetrics(app, telemetry.metrics);
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
   const document = () =>
     describeScopes(

@@ -33,6 +33,7 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "POST /v1/images/prune": "admin",
   "POST /v1/images/pull": "admin",
   "POST /v1/images/verify": "admin",
+  "GET /metrics": "admin",
   "GET /v1/hosts": "admin",
   "GET /v1/keys": "admin",
   "POST /v1/keys": "admin",

@@ -153,6 +153,12 @@ export const WORKER_SETTINGS = {
       { portOptional: true },
     ),
   ),
+  metricsListen: optional(
+    address(
+      "MAYFLY_METRICS_LISTEN",
+      "Where this worker answers `GET /metrics`, to anybody who reaches it; port 0 takes a free one. Without it, nowhere.",
+    ),
+  ),
   askPeers: bool(
     "MAYFLY_PEERS",
     "Whether layers are fetched from other hosts that have them, and from the registry by one host at a time.",

@@ -9,6 +9,8 @@ import type { RunRecord } from "../core/record.ts";
 import type { Receipt, StreamFacts } from "../core/run.ts";
 import { Scope } from "../core/scope.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
+import { untold } from "../telemetry/telemetry.ts";
+import { attemptObserver, type ObserveAttempt } from "./attempts.ts";
 import { Ending } from "./ending.ts";
 import { feedInput } from "./input.ts";
 import { Lease } from "./lease.ts";
@@ -25,6 +27,8 @@ export interface ExecutorOptions {
   readonly messages: Messages;
   readonly hostId: string;
   readonly log: Log;
+  /** Without it nobody is told but the log. */
+  readonly observe?: ObserveAttempt;
 }
 
 /** What an attempt that runs here can be told by. */
@@ -46,9 +50,11 @@ interface Gathered {
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #running = new Map<string, Ears>();
+  readonly #observe: ObserveAttempt;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
+    this.#observe = options.observe ?? attemptObserver(untold());
   }
 
   /** Does as it is told about an attempt that runs here; any other id is not ours and is left alone. */
@@ -78,8 +84,10 @@ export class Executor {
   }
 
   /** Resolves when the attempt is recorded (or given up) and nothing of it is left on this host. Never rejects. */
-  async execute(record: RunRecord, takenAtMs: number): Promise<void> {
+  async execute(given: RunRecord, takenAtMs: number): Promise<void> {
     const { store, log } = this.#options;
+    const observed = this.#observe(given);
+    const { record } = observed;
     const attempt = { id: record.id, attempt: record.attempt };
     const plan = planRun(record.request);
     const ending = new Ending();
@@ -100,10 +108,12 @@ export class Executor {
     }
     watch.stop();
     const receipt = this.#receipt(record, watch, gathered);
-    const recorded = { run: record.id, tenant: record.tenant, image: record.request.image, ...receipt, ...verdict };
-    await this.#record(attempt, { verdict, receipt, gathered, scope }).catch((error) =>
+    const named = { run: record.id, tenant: record.tenant, image: record.request.image };
+    const recorded = { ...named, ...receipt, ...verdict, ...observed.ids };
+    const isRecorded = await this.#record(attempt, { verdict, receipt, gathered, scope }).catch((error) =>
       log.error("run.unrecorded", { run: record.id, error }),
     );
+    observed.end(verdict, receipt, isRecorded === true);
     lease.stop();
     for (const failure of await scope.close()) log.error("sandbox.not_removed", { run: record.id, ...failure });
     if (this.#running.get(record.id) === ears) this.#running.delete(record.id);
@@ -200,15 +210,15 @@ export class Executor {
     return { imageDigest, host: hostId, driver: runtime.driver, attempt: record.attempt, phases, ...end?.usage };
   }
 
-  /** A run that is given up may start elsewhere at once, so nothing of it may be left here by then. */
-  async #record(attempt: Attempt, { verdict, receipt, gathered, scope }: Result): Promise<void> {
+  /** Whether its outcome is the run's. One that is given up may start elsewhere at once, so nothing of it may be left here by then. */
+  async #record(attempt: Attempt, { verdict, receipt, gathered, scope }: Result): Promise<boolean> {
     const { store } = this.#options;
     if ("outcome" in verdict) {
       const { stdout, stderr } = gathered;
-      await store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr });
-    } else if ((await scope.close()).length === 0) {
-      await store.release(attempt, verdict.giveUp);
-    } // Else the lease runs out, before which the sandbox's own deadline has passed.
+      return store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr });
+    }
+    if ((await scope.close()).length === 0) await store.release(attempt, verdict.giveUp);
+    return false; // If it is not released its lease runs out, before which the sandbox's own deadline has passed.
   }
 }
 

@@ -21,12 +21,18 @@ export function commandLine(request: RunRecord["request"], image: Image["config"
 /** What programs at a terminal want to know, as Docker tells it, for images and requests that do not say. */
 const TERMINAL_TYPE = ["TERM", "xterm"] as const;
 
-/** The image's variables with the request's over them; of two with one name the later holds. */
-export function environment(request: RunRecord["request"], image: Image["config"]): string[] {
+/**
+ * The image's variables with the request's over them; of two with one name the later holds. Where the run belongs to a trace its program is
+ * told of it, so that it may continue it (W3C Trace Context), unless image or request say otherwise.
+ */
+export function environment(request: RunRecord["request"], image: Image["config"], traceparent?: string): string[] {
   const named = image.env.map(
     (entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)] as const,
   );
-  const assumed = request.terminal ? [TERMINAL_TYPE] : [];
+  const assumed = [
+    ...(request.terminal ? [TERMINAL_TYPE] : []),
+    ...(traceparent === undefined ? [] : [["TRACEPARENT", traceparent] as const]),
+  ];
   const merged = new Map<string, string>([...assumed, ...named, ...Object.entries(request.env ?? {})]);
   return [...merged].map(([name, value]) => `${name}=${value}`);
 }
@@ -43,7 +49,7 @@ export function sandboxSpec(record: RunRecord, plan: RunPlan, image: Image, dead
     id,
     image,
     argv: commandLine(request, image.config),
-    env: environment(request, image.config),
+    env: environment(request, image.config, record.traceparent),
     workdir: request.workdir ?? image.config.workdir,
     user: request.user ?? image.config.user,
     // The end of the id is its random part; a host name is at most 63 characters.

@@ -17,6 +17,7 @@ import { parseWaiting, type Waiting } from "./waiting.ts";
 export interface RunStoreOptions extends SubmitLimits {
   readonly redis: Redis;
   readonly retentionMs: number;
+  readonly onQueuedCancelled?: () => void;
 }
 
 /** How many records are read for one page of a list that is filtered; the page may then be short, with a cursor to go on. */
@@ -138,6 +139,7 @@ export class RunStore {
       JSON.stringify(outcome),
       this.#options.retentionMs,
     ])) as [string, string | null];
+    if (answer === "finished") this.#options.onQueuedCancelled?.();
     if (answer === "requested" && host) await this.orders.tell(host, { verb: "cancel", run: record.id });
   }
 
@@ -199,10 +201,6 @@ export class RunStore {
       // A record of a version that is not understood here is no reason to say nothing of the others.
       return records.filter((record) => record !== undefined);
     });
-  }
-
-  async ping(): Promise<void> {
-    await this.#onRedis((redis) => redis.ping());
   }
 
   #transition(

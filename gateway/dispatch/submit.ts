@@ -17,6 +17,8 @@ export interface Submission {
   readonly request: RunRequest;
   /** The gateway to be told when the run has finished, if it waits for that. */
   readonly waiter: string | undefined;
+  /** Fields of the record by which its trace is continued: name, value, … */
+  readonly trace?: readonly string[];
   /** The caller's own name for this call: the same call again makes no second run. */
   readonly idempotencyKey?: string | undefined;
 }
@@ -35,7 +37,7 @@ export const IDEMPOTENCY_MS = 24 * 3_600_000;
  * Throws `queue_full`, `quota_exceeded`, `no_host_large_enough`, `idempotency_conflict`, `body_too_large`.
  */
 export async function submitRun(redis: Redis, limits: SubmitLimits, submission: Submission): Promise<string> {
-  const { id = newRunId(), tenant, request, waiter, idempotencyKey } = submission;
+  const { id = newRunId(), tenant, request, waiter, idempotencyKey, trace = [] } = submission;
   const plan = planRun(request);
   const { pool, demand, size, priority, concurrency, timeouts } = plan;
   const { input, closed } = stdinOf(request, limits.maxStdinBytes);
@@ -47,7 +49,7 @@ export async function submitRun(redis: Redis, limits: SubmitLimits, submission: 
     ...[id, tenant, pool, demand.cpus, demand.memoryBytes, demand.pids, size, priority],
     ...[concurrency?.key ?? "", concurrency?.max ?? 0, due, timeouts.queueMs, limits.maxQueued, limits.maxKept],
     ...[waiter ?? "", input, name, body, IDEMPOTENCY_MS],
-    ...["request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0", ...webhookField(request)],
+    ...["request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0", ...webhookField(request), ...trace],
   ];
   const answer = await runTransition(redis, transitions.submit, transitionKeys.submit(id, tenant, pool), args);
   const [kind, what] = answer as ["accepted" | "known" | "conflict" | "full" | "quota" | "too large", string];

@@ -84,8 +84,8 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
     name: "launcher",
     open,
     async blanks() {
-      const { blanks, blankNames } = await launcherStatus(socketPath);
-      return { ready: blanks, cgroups: blankNames };
+      const { blanks, target, blankNames } = await launcherStatus(socketPath);
+      return { ready: blanks, wanted: target, cgroups: blankNames };
     },
     async removeLeftovers() {
       return decodeStrings(await ask(socketPath, encodeFrame(FRAME.RESET), FRAME.RESET_DONE));

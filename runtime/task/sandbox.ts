@@ -104,6 +104,8 @@ export type Guard = (extend: (ms: number) => void) => void;
 /** Sandboxes that are made ahead of need, and have no run yet. */
 export interface Blanks {
   readonly ready: number;
+  /** As many as are to be ready now. */
+  readonly wanted: number;
   /** Names of the cgroups of those that are ready or being made. */
   readonly cgroups: readonly string[];
 }

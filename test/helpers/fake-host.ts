@@ -49,7 +49,7 @@ export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostO
   const specs: SandboxSpec[] = [];
   const runtime: Runtime = {
     driver: "fake",
-    blanks: async () => ({ ready: 0, cgroups: [] }),
+    blanks: async () => ({ ready: 0, wanted: 0, cgroups: [] }),
     ensureImage: async () => IMAGE,
     images: NO_IMAGES,
     async openSandbox(spec) {

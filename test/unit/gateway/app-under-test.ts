@@ -14,6 +14,7 @@ import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "../..
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
 import { createWebhooks } from "../../../gateway/webhooks/webhooks.ts";
+import type { Telemetry } from "../../../telemetry/telemetry.ts";
 
 export const KEY = "a-key-of-acme";
 export const OPERATOR_KEY = "a-key-of-the-operator";
@@ -34,9 +35,15 @@ export interface AppOptions {
   /** In place of a file with KEY and OPERATOR_KEY. */
   readonly findCaller?: FindCaller;
   readonly take?: TakeToken;
+  readonly telemetry?: Telemetry;
 }
 
-export function makeApp({ keys = true, findCaller: own, take = async () => undefined }: AppOptions = {}): AppUnderTest {
+export function makeApp({
+  keys = true,
+  findCaller: own,
+  take = async () => undefined,
+  telemetry,
+}: AppOptions = {}): AppUnderTest {
   const redis = connectRedis(undefined); // Never told to connect.
   const store = new RunStore({ redis, maxQueued: 10, maxKept: 10, maxStdinBytes: 1024, retentionMs: 1000 });
   const signals = new Signals(connectSubscriber(undefined), "test");
@@ -61,6 +68,7 @@ export function makeApp({ keys = true, findCaller: own, take = async () => undef
       maxArchiveBytes: MAX_ARCHIVE_BYTES,
     },
     log: createLog({}, write),
+    ...(telemetry ? { telemetry } : {}),
   });
   const credentials = keys ? { authorization: `Bearer ${KEY}` } : { host: HOST };
   const request = async (path: string, init: RequestInit = {}) => {

@@ -121,6 +121,15 @@ describe("the sandbox's specification", () => {
     expect(spec({ user: "0:0", workdir: "/tmp" })).toMatchObject({ user: "0:0", workdir: "/tmp" });
   });
 
+  test("tells the program of the run's trace, unless the request says otherwise", () => {
+    const traced = (more: Partial<RunRequest> = {}) => {
+      const plan = planRun(request(more));
+      return sandboxSpec({ ...record(more), traceparent: "00-a-b-01" }, plan, image({ env: ["A=1"] }), 8_000).env;
+    };
+    expect(traced()).toEqual(["TRACEPARENT=00-a-b-01", "A=1"]);
+    expect(traced({ env: { TRACEPARENT: "mine" } })).toEqual(["TRACEPARENT=mine", "A=1"]);
+  });
+
   test("has a host name that the kernel takes, and the limits of the plan", () => {
     expect(spec().hostname).toMatch(/^[a-z0-9]{1,63}$/);
     expect(spec({ limits: { memory: "1GiB" } }).limits.memoryBytes).toBe(2 ** 30);
