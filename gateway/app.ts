@@ -13,6 +13,7 @@ import { VERSION } from "../core/version.ts";
 import type { FindCaller } from "./api-keys.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
+import type { Duties } from "./dispatch/duties.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { limitBody } from "./middleware/limit-body.ts";
@@ -33,6 +34,7 @@ import { registerRuns } from "./routes/runs.ts";
 export interface AppOptions {
   readonly dispatcher: Dispatcher;
   readonly hosts: Hosts;
+  readonly duties: Duties;
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
@@ -43,7 +45,7 @@ export interface AppOptions {
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
+  const { dispatcher, hosts, duties, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
@@ -59,7 +61,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerRuns(app, dispatcher);
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
-  registerHosts(app, hosts);
+  registerHosts(app, hosts, duties);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);
   registerImageArchives(app, hosts, { maxArchiveBytes, log });

@@ -12,6 +12,7 @@ import { parseApiKeys } from "./api-keys.ts";
 import { createApp } from "./app.ts";
 import { GATEWAY_SETTINGS, type GatewayConfig } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Duties } from "./dispatch/duties.ts";
 import { Hosts } from "./dispatch/hosts.ts";
 import { Reaper } from "./dispatch/reaper.ts";
 import { clusterSecret, connectRedis, connectSubscriber } from "./dispatch/redis.ts";
@@ -69,7 +70,8 @@ async function main(config: GatewayConfig): Promise<void> {
   const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs });
   const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting, pools: config.pools });
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
-  const app = createApp({ dispatcher, hosts, findCaller, maxBodyBytes, maxArchiveBytes, log });
+  const duties = new Duties(redis, hosts);
+  const app = createApp({ dispatcher, hosts, duties, findCaller, maxBodyBytes, maxArchiveBytes, log });
   const reaper = new Reaper(store, log);
 
   // A Redis that is away now is no reason not to start: callers are told 503 until it is there.

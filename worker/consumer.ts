@@ -108,7 +108,7 @@ export class Consumer {
       log.error("ticket.unreadable", { job: job.id });
       return this.#spend(job);
     }
-    if (this.#stopping) return this.#handBack(job);
+    if (this.#stopping || !ledger.isOpen) return this.#handBack(job);
     if (!ledger.couldEverHold(ticket.data.demand)) return this.#passOn(job);
     const share = ledger.take(ticket.data.demand);
     if (share) return this.#claim(job, ticket.data, share);

@@ -7,7 +7,7 @@ import { BOUNDS } from "../../core/request.ts";
 import type { GatewayEnv } from "../context.ts";
 
 /** The calls that take JSON. */
-const PATHS = /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify))$/;
+const PATHS = /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|hosts\/[^/]+\/drain)$/;
 
 export function requireJson(): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {

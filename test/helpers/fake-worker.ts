@@ -9,13 +9,17 @@
 
 import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
-import type { Capacity } from "../../core/host.ts";
+import type { HostOrder } from "../../core/control.ts";
+import type { Capacity, HostRecord } from "../../core/host.ts";
 import { newIncarnation } from "../../core/ids.ts";
 import { type Log, SILENT } from "../../core/log.ts";
 import type { RunRecord } from "../../core/record.ts";
 import type { Outcome, StreamFacts } from "../../core/run.ts";
+import { VERSION } from "../../core/version.ts";
 import { Ledger } from "../../worker/admission.ts";
 import { Consumer } from "../../worker/consumer.ts";
+import { Duty } from "../../worker/duty.ts";
+import { Heartbeat } from "../../worker/host-record.ts";
 import { Intake } from "../../worker/intake.ts";
 import { Offers } from "../../worker/offers.ts";
 import { connectRedis, Messages, RunStore } from "../../worker/run-store.ts";
@@ -79,6 +83,8 @@ export interface FakeWorkerOptions {
   readonly wrapStore?: (store: RunStore) => RunStore;
   /** Also takes runs that find its room; without it only tickets. */
   readonly offersRoom?: boolean;
+  /** Publishes a host's record and does what operators tell the host; with it, what it does when a drain's time is over. */
+  readonly onAbandon?: () => void;
   readonly log?: Log;
   /** Told since when, on the monotonic clock, each attempt is held. */
   readonly onTaken?: (takenAtMs: number) => void;
@@ -125,14 +131,32 @@ export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeW
   await subscriber.connect();
   const offers = options.offersRoom ? new Offers({ ...common, messages: new Messages(subscriber) }) : undefined;
   const consumer = new Consumer({ ...common, redis, offers: offers ?? NO_OFFERS });
+  const stopBeating = options.onAbandon && (await startHeart(options.onAbandon));
   await consumer.start();
   await offers?.start();
+
+  async function startHeart(abandonAll: () => void): Promise<() => Promise<void>> {
+    const duty = new Duty({ redis, ...common, offers: offers ?? { tell: async () => {} }, abandonAll });
+    const fixed = { id: hostId, bootId: "boot", incarnation, pool, version: VERSION, driver: "fake" };
+    const publish = (record: HostRecord) => own.publishHost(record);
+    const heartbeat = new Heartbeat({ fixed, ledger, publish, standing: () => duty.look(), log: SILENT });
+    duty.onChange(() => void heartbeat.beat());
+    const hear = (order: HostOrder) => void (order.verb === "duty" && heartbeat.beat());
+    await new Messages(subscriber).onOrder(hostId, hear, () => void heartbeat.beat());
+    await heartbeat.start();
+    return async () => {
+      duty.stop();
+      await heartbeat.stop();
+    };
+  }
+
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     consumer.stop();
     offers?.stop();
     await Promise.all([consumer.idle(), offers?.idle()]);
     await intake.idle();
+    await stopBeating?.();
     await consumer.close();
     redis.disconnect();
     subscriber.disconnect();

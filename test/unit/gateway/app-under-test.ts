@@ -7,6 +7,7 @@ import { parseApiKeys } from "../../../gateway/api-keys.ts";
 import { createApp } from "../../../gateway/app.ts";
 import type { GatewayEnv } from "../../../gateway/context.ts";
 import { Dispatcher } from "../../../gateway/dispatch/dispatcher.ts";
+import { Duties } from "../../../gateway/dispatch/duties.ts";
 import { Hosts } from "../../../gateway/dispatch/hosts.ts";
 import { clusterSecret, connectRedis, connectSubscriber } from "../../../gateway/dispatch/redis.ts";
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
@@ -36,7 +37,14 @@ export function makeApp({ keys = true }: { keys?: boolean } = {}): AppUnderTest 
   const log: Record<string, unknown>[] = [];
   const write = (line: string) => void log.push(JSON.parse(line));
   const app = createApp({
-    ...{ dispatcher, hosts, findCaller, maxBodyBytes: MAX_BODY_BYTES, maxArchiveBytes: MAX_ARCHIVE_BYTES },
+    ...{
+      dispatcher,
+      hosts,
+      duties: new Duties(redis, hosts),
+      findCaller,
+      maxBodyBytes: MAX_BODY_BYTES,
+      maxArchiveBytes: MAX_ARCHIVE_BYTES,
+    },
     log: createLog({}, write),
   });
   const credentials = keys ? { authorization: `Bearer ${KEY}` } : { host: HOST };
