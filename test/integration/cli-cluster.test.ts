@@ -12,6 +12,7 @@ import { type FakeAttempt, type FakeWorker, startFakeWorker } from "../helpers/f
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
 import { ROOT } from "../helpers/process.ts";
 import { type RedisServer, startRedis } from "../helpers/redis.ts";
+import { FakeGateway } from "../unit/cli/fake-gateway.ts";
 
 const OPERATOR = "key-of-an-operator";
 const TENANT = "key-of-a-tenant";
@@ -112,11 +113,14 @@ describe("what keeps a command from its gateway", () => {
   });
 
   it("is said with how to start one, or where to look, if nothing listens", async () => {
-    // A port that was this gateway's a moment ago would be somebody else's by now; that of a socket that never listened is nobody's.
-    env.MAYFLY_URL = "http://127.0.0.1:9";
+    const gone = await new FakeGateway().listen();
+    await gone.close();
+    env.MAYFLY_URL = gone.url;
     expect(await mayfly("ps")).toMatchObject({
       exitCode: 1,
-      stderr: expect.stringMatching(/gateway_unreachable.*--url URL, MAYFLY_URL=URL or a context/s),
+      stderr: expect.stringMatching(
+        /ECONNREFUSED \(gateway_unreachable\).*npm run quickstart starts a cluster.*--url URL, MAYFLY_URL=URL or a context/s,
+      ),
     });
   });
 
