@@ -41,6 +41,8 @@ export const keys = {
   index: (tenant: string) => `${TAG}:runs:${tenant}`,
   /** String with a time to live: a host's record (host.ts). */
   host: (id: string) => `${TAG}:host:${id}`,
+  /** String: what an operator has told a host, JSON (host.ts). Outlives the worker. */
+  duty: (host: string) => `${TAG}:duty:${host}`,
   /** Sorted set: ids of hosts by their last heartbeat (Redis time, ms). */
   hosts: `${TAG}:hosts`,
   /** String: what members of the cluster sign requests to each other with (host-token.ts). */

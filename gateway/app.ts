@@ -15,6 +15,7 @@ import type { FindCaller } from "./api-keys.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Access } from "./dispatch/access.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
+import type { Duties } from "./dispatch/duties.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
 import type { TakeToken } from "./dispatch/rate-limits.ts";
 import { withoutKeys } from "./key-material.ts";
@@ -52,6 +53,7 @@ export interface AppOptions {
     readonly limits: { readonly take: TakeToken };
   };
   readonly webhooks: Webhooks;
+  readonly duties: Duties;
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
@@ -69,6 +71,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
     hosts,
     access,
     webhooks,
+    duties,
     findCaller,
     maxBodyBytes,
     maxArchiveBytes,
@@ -94,7 +97,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
   registerWebhooks(app, dispatcher, webhooks);
-  registerHosts(app, hosts);
+  registerHosts(app, hosts, duties);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);
   registerImageArchives(app, hosts, { maxArchiveBytes, log });

@@ -14,6 +14,7 @@ import { createApp } from "./app.ts";
 import { GATEWAY_SETTINGS, type GatewayConfig } from "./config.ts";
 import { Access } from "./dispatch/access.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Duties } from "./dispatch/duties.ts";
 import { Hosts } from "./dispatch/hosts.ts";
 import { countRuns, measureQueues, observeSettled } from "./dispatch/queue-metrics.ts";
 import { Reaper } from "./dispatch/reaper.ts";
@@ -82,6 +83,7 @@ async function main(config: GatewayConfig): Promise<void> {
   const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs, onQueuedCancelled });
   const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting, pools: config.pools });
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
+  const duties = new Duties(redis, hosts);
   const { webhookAllow: allow, webhookTimeout: timeoutMs, webhookAttempts: maxTries } = config;
   const webhooks = createWebhooks(scriptsOn(redis), { allow, timeoutMs });
   const app = createApp({
@@ -89,6 +91,7 @@ async function main(config: GatewayConfig): Promise<void> {
     hosts,
     access,
     webhooks,
+    duties,
     findCaller,
     maxBodyBytes,
     maxArchiveBytes,

@@ -2,7 +2,7 @@
 
 import { Bell } from "../core/bell.ts";
 import { roundMs, Stopwatch } from "../core/clock.ts";
-import type { HostOrder, RunSignal } from "../core/control.ts";
+import type { RunOrder, RunSignal } from "../core/control.ts";
 import type { Log } from "../core/log.ts";
 import { planRun, type RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
@@ -58,7 +58,7 @@ export class Executor {
   }
 
   /** Does as it is told about an attempt that runs here; any other id is not ours and is left alone. */
-  obey(order: HostOrder): void {
+  obey(order: RunOrder): void {
     const ears = this.#running.get(order.run);
     switch (order.verb) {
       case "cancel":

@@ -18,6 +18,7 @@ import { Ledger } from "./admission.ts";
 import { attemptObserver } from "./attempts.ts";
 import { WORKER_SETTINGS, type WorkerConfig } from "./config.ts";
 import { drain } from "./drain.ts";
+import { Duty } from "./duty.ts";
 import { Executor } from "./executor.ts";
 import { measureHost, pullMeter } from "./host-metrics.ts";
 import { Heartbeat } from "./host-record.ts";
@@ -96,12 +97,18 @@ async function main(config: WorkerConfig): Promise<void> {
     ...{ id: hostId, bootId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver },
     imagesUrl: images.url,
   };
-  const heartbeat = new Heartbeat({ fixed, ledger, log, publish: (record) => store.publishHost(record) });
+  const duty = new Duty({ redis, store, hostId, ledger, log, offers, abandonAll: () => executor.abandonAll() });
+  const heartbeat = new Heartbeat({
+    ...{ fixed, ledger, log },
+    standing: () => duty.look(),
+    publish: (record) => store.publishHost(record),
+  });
+  duty.onChange(() => void heartbeat.beat());
 
   await reconcile(runtime, store, hostId, log);
   await messages.onOrder(
     hostId,
-    (order) => executor.obey(order),
+    (order) => (order.verb === "duty" ? void heartbeat.beat() : executor.obey(order)),
     () => executor.lookAgain(),
   );
   await heartbeat.start();
@@ -114,7 +121,8 @@ async function main(config: WorkerConfig): Promise<void> {
     // Whatever hangs (Redis away, a sandbox that cannot be removed): the shims end their containers once we are gone.
     setTimeout(() => process.exit(1), config.drain + STOP_MS).unref();
     await drain({ offers, intake, executor, heartbeat, limitMs: config.drain, log });
-    heartbeat.stop();
+    duty.stop();
+    await heartbeat.stop();
     await store.removeHost(hostId);
     scraped?.close();
     await Promise.all([images.close(), peers?.close(), telemetry.stop()]);

@@ -8,7 +8,7 @@ import type { GatewayEnv } from "../context.ts";
 
 /** The calls that take JSON. */
 const PATHS =
-  /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|keys(\/[^/]+\/rotate)?|tenants\/[^/]+)$/;
+  /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|keys(\/[^/]+\/rotate)?|tenants\/[^/]+|hosts\/[^/]+\/drain)$/;
 const METHODS: ReadonlySet<string> = new Set(["POST", "PATCH"]);
 
 export function requireJson(): MiddlewareHandler<GatewayEnv> {

@@ -78,7 +78,7 @@ export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostO
   });
   await messages.onOrder(
     HOST_ID,
-    (order) => executor.obey(order),
+    (order) => order.verb !== "duty" && executor.obey(order),
     () => executor.lookAgain(),
   );
   await offers.start();

@@ -8,6 +8,7 @@ import { createApp } from "../../../gateway/app.ts";
 import type { GatewayEnv } from "../../../gateway/context.ts";
 import { Access } from "../../../gateway/dispatch/access.ts";
 import { Dispatcher } from "../../../gateway/dispatch/dispatcher.ts";
+import { Duties } from "../../../gateway/dispatch/duties.ts";
 import { Hosts } from "../../../gateway/dispatch/hosts.ts";
 import type { TakeToken } from "../../../gateway/dispatch/rate-limits.ts";
 import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "../../../gateway/dispatch/redis.ts";
@@ -63,6 +64,7 @@ export function makeApp({
       hosts,
       access,
       webhooks,
+      duties: new Duties(redis, hosts),
       findCaller,
       maxBodyBytes: MAX_BODY_BYTES,
       maxArchiveBytes: MAX_ARCHIVE_BYTES,
