@@ -1,8 +1,8 @@
-// Writes docs/errors.md and docs/configuration.md from the tables that the code itself uses:
+// Writes docs/errors.md, docs/configuration.md and docs/api.md from the tables and the routes that the code itself uses:
 //
 //   node docs/print-reference.ts
 //
-// A test holds the two pages to what is printed here.
+// A test holds the pages to what is printed here.
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,9 +11,11 @@ import { CODES, type ErrorReason, REASONS } from "../core/errors.ts";
 import { GATEWAY_SETTINGS } from "../gateway/config.ts";
 import { OTEL_SETTINGS } from "../telemetry/settings.ts";
 import { WEAKNESSES, WORKER_SETTINGS } from "../worker/config.ts";
+import { openApi, printApi } from "./print-api.ts";
 
 /** The pages by their names in this folder. */
-export const PAGES: Readonly<Record<string, () => string>> = {
+export const PAGES: Readonly<Record<string, () => string | Promise<string>>> = {
+  "api.md": printCalls,
   "errors.md": printErrors,
   "configuration.md": printConfiguration,
 };
@@ -32,6 +34,17 @@ function printErrors(): string {
       "`resource_exhausted` and `unavailable` are answered with `Retry-After`: the same request may succeed later.",
     ],
     ["| reason | code | what it means |", "|---|---|---|", ...rows],
+  );
+}
+
+async function printCalls(): Promise<string> {
+  return page(
+    "The API",
+    [
+      "Every call of a gateway, from the document that it serves at `/openapi.json` (OpenAPI 3.1), which has the shapes of all bodies and answers. With",
+      "keys, a call carries one as `authorization: Bearer`; `MAYFLY_URL` is where the gateway is. What fails is answered as [errors.md](errors.md) says.",
+    ],
+    printApi(await openApi()),
   );
 }
 
@@ -89,5 +102,5 @@ function page(title: string, introduction: readonly string[], body: readonly str
 }
 
 if (import.meta.main) {
-  for (const [name, print] of Object.entries(PAGES)) writeFileSync(join(import.meta.dirname, name), print());
+  for (const [name, print] of Object.entries(PAGES)) writeFileSync(join(import.meta.dirname, name), await print());
 }
