@@ -35,6 +35,7 @@ import { registerImages } from "./routes/images.ts";
 import { registerImageArchives } from "./routes/images-archives.ts";
 import { registerImageStreams } from "./routes/images-streams.ts";
 import { registerKeys } from "./routes/keys.ts";
+import { registerRaw } from "./routes/raw.ts";
 import { registerRuns } from "./routes/runs.ts";
 import { registerTenants } from "./routes/tenants.ts";
 import { registerWebhooks } from "./routes/webhooks.ts";
@@ -53,13 +54,14 @@ export interface AppOptions {
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
   readonly maxArchiveBytes: number;
+  readonly maxStdinBytes: number;
   readonly log: Log;
 }
 
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, access, webhooks, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
+  const { dispatcher, hosts, access, webhooks, findCaller, maxArchiveBytes, maxStdinBytes, log } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
@@ -71,10 +73,11 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   app.use(findCaller ? authenticate(findCaller) : trustLoopback());
   app.use(limitRate(access.limits.take));
   app.use(requireScope());
-  app.use(limitBody(maxBodyBytes, maxArchiveBytes));
+  app.use(limitBody(options));
   app.use(requireJson());
 
   registerRuns(app, dispatcher, webhooks.destinations);
+  registerRaw(app, dispatcher, maxStdinBytes);
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
   registerWebhooks(app, dispatcher, webhooks);

@@ -78,7 +78,8 @@ async function main(config: GatewayConfig): Promise<void> {
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
   const { webhookAllow: allow, webhookTimeout: timeoutMs, webhookAttempts: maxTries } = config;
   const webhooks = createWebhooks(scriptsOn(redis), { allow, timeoutMs });
-  const app = createApp({ dispatcher, hosts, access, webhooks, findCaller, maxBodyBytes, maxArchiveBytes, log });
+  const limits = { maxBodyBytes, maxArchiveBytes, maxStdinBytes };
+  const app = createApp({ dispatcher, hosts, access, webhooks, findCaller, ...limits, log });
   const reaper = new Reaper(store, config.pools, log);
   const sources = { run: runNotice((id, tenant) => store.get(id, tenant)) };
   const deliverer = new Deliverer({ ...webhooks, sources, maxTries, timeoutMs, log });

@@ -59,6 +59,7 @@ export function makeApp({ keys = true, findCaller: own, take = async () => undef
       findCaller,
       maxBodyBytes: MAX_BODY_BYTES,
       maxArchiveBytes: MAX_ARCHIVE_BYTES,
+      maxStdinBytes: 1024,
     },
     log: createLog({}, write),
   });
