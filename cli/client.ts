@@ -17,6 +17,7 @@ import { type ClientOptions, createSend, readJson, type Send } from "./http.ts";
 import { createImageClient, type ImageClient } from "./image-client.ts";
 import { createPatience } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
+import { createScheduleClient, type ScheduleClient } from "./schedule-client.ts";
 import { createWebhookClient, type WebhookClient } from "./webhook-client.ts";
 
 export type { ApiKey, MadeKey, NewKey, Scope } from "../core/api-key.ts";
@@ -31,6 +32,7 @@ export type { FollowOptions } from "./follow.ts";
 export type { ClientOptions } from "./http.ts";
 export type { ImageClient, LoadProgress, PullProgress, VerifyProgress } from "./image-client.ts";
 export type { EndEvent, OutputEvent, RunEvent, StateEvent, StreamName } from "./run-event.ts";
+export type { ScheduleClient } from "./schedule-client.ts";
 export type { WebhookClient } from "./webhook-client.ts";
 
 /** The most that one `sendStdin` should carry: a quarter of what the gateway takes in one body. */
@@ -85,6 +87,7 @@ export interface Client {
   /** How much of the cluster each tenant may have. */
   readonly tenants: TenantClient;
   /** What came of telling others that runs have finished. */
+  readonly schedules: ScheduleClient;
   readonly webhooks: WebhookClient;
 }
 
@@ -112,6 +115,7 @@ export function createClient(options: ClientOptions): Client {
     images: createImageClient(send),
     keys: createKeyClient(send),
     tenants: createTenantClient(send),
+    schedules: createScheduleClient(send),
     webhooks: createWebhookClient(send),
   };
 }

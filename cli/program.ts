@@ -16,6 +16,7 @@ import { pull } from "./commands/pull.ts";
 import { rmi } from "./commands/rmi.ts";
 import { run } from "./commands/run.ts";
 import { save } from "./commands/save.ts";
+import { schedule } from "./commands/schedule.ts";
 import { tenants } from "./commands/tenants.ts";
 import { wait } from "./commands/wait.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -41,6 +42,7 @@ export const COMMANDS: readonly Command[] = [
   image,
   load,
   save,
+  schedule,
   keys,
   tenants,
   bench,

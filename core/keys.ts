@@ -59,6 +59,10 @@ export const keys = {
   apiKeys: `${TAG}:keys`,
   /** Hash with a time to live: how many requests a tenant may make now, and when that was so. */
   bucket: (tenant: string) => `${TAG}:bucket:${tenant}`,
+  /** Hash: a schedule. `of` is `<tenant>:<name>`. */
+  schedule: (of: string) => `${TAG}:schedule:${of}`,
+  /** Sorted set: `TENANT NAME` of all schedules, score 0. */
+  schedules: `${TAG}:schedules`,
   /** Sorted set: what is to be told by webhook, such as `run:<id>`, by the moment (Redis time, ms) from which it is due. */
   webhooks: `${TAG}:webhooks`,
   /** Hash: what is told of: a run, or what else has the fields `state`, `tenant` and, with the host's name in it, `webhook`. */

@@ -16,6 +16,7 @@ import type { Access } from "./dispatch/access.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
 import type { TakeToken } from "./dispatch/rate-limits.ts";
+import type { Schedules } from "./dispatch/schedules.ts";
 import { withoutKeys } from "./key-material.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { dropBody } from "./middleware/drop-body.ts";
@@ -37,6 +38,7 @@ import { registerImageStreams } from "./routes/images-streams.ts";
 import { registerKeys } from "./routes/keys.ts";
 import { registerRaw } from "./routes/raw.ts";
 import { registerRuns } from "./routes/runs.ts";
+import { registerSchedules } from "./routes/schedules.ts";
 import { registerTenants } from "./routes/tenants.ts";
 import { registerWebhooks } from "./routes/webhooks.ts";
 import type { Webhooks } from "./webhooks/webhooks.ts";
@@ -50,6 +52,7 @@ export interface AppOptions {
     readonly limits: { readonly take: TakeToken };
   };
   readonly webhooks: Webhooks;
+  readonly schedules: Schedules;
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
@@ -61,7 +64,7 @@ export interface AppOptions {
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, access, webhooks, findCaller, maxArchiveBytes, maxStdinBytes, log } = options;
+  const { dispatcher, hosts, access, webhooks, schedules, findCaller, maxArchiveBytes, maxStdinBytes, log } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
@@ -81,6 +84,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
   registerWebhooks(app, dispatcher, webhooks);
+  registerSchedules(app, schedules, webhooks.destinations);
   registerHosts(app, hosts);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);

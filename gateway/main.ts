@@ -17,6 +17,8 @@ import { Hosts } from "./dispatch/hosts.ts";
 import { Reaper } from "./dispatch/reaper.ts";
 import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "./dispatch/redis.ts";
 import { RunStore } from "./dispatch/run-store.ts";
+import { ScheduleStore } from "./dispatch/schedule-store.ts";
+import { Schedules } from "./dispatch/schedules.ts";
 import { Signals } from "./dispatch/signals.ts";
 import { dropPrivileges } from "./privileges.ts";
 import { Deliverer } from "./webhooks/deliverer.ts";
@@ -78,8 +80,14 @@ async function main(config: GatewayConfig): Promise<void> {
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
   const { webhookAllow: allow, webhookTimeout: timeoutMs, webhookAttempts: maxTries } = config;
   const webhooks = createWebhooks(scriptsOn(redis), { allow, timeoutMs });
+  const schedules = new Schedules({
+    redisUrl: config.redisUrl,
+    store: new ScheduleStore(redis),
+    runs: dispatcher,
+    log,
+  });
   const limits = { maxBodyBytes, maxArchiveBytes, maxStdinBytes };
-  const app = createApp({ dispatcher, hosts, access, webhooks, findCaller, ...limits, log });
+  const app = createApp({ dispatcher, hosts, access, webhooks, schedules, findCaller, ...limits, log });
   const reaper = new Reaper(store, config.pools, log);
   const sources = { run: runNotice((id, tenant) => store.get(id, tenant)) };
   const deliverer = new Deliverer({ ...webhooks, sources, maxTries, timeoutMs, log });
@@ -96,6 +104,7 @@ async function main(config: GatewayConfig): Promise<void> {
   const user = dropPrivileges(config.user);
   reaper.start();
   deliverer.start();
+  schedules.start();
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return;
@@ -108,7 +117,7 @@ async function main(config: GatewayConfig): Promise<void> {
     setTimeout(() => dispatcher.leave(), STOP_MS).unref();
     setTimeout(() => server.closeAllConnections(), STOP_MS + 1_000).unref();
     setTimeout(() => process.exit(1), 2 * STOP_MS).unref();
-    await Promise.all([closed, reaper.close(), deliverer.close()]);
+    await Promise.all([closed, reaper.close(), deliverer.close(), schedules.close()]);
     await hosts.close();
     redis.disconnect();
     subscriber.disconnect();

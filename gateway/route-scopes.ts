@@ -13,6 +13,13 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "GET /v1/webhooks/secret": "submit",
   "POST /v1/webhooks/secret/rotate": "submit",
 
+  "POST /v1/schedules": "submit",
+  "POST /v1/schedules/:name/pause": "submit",
+  "POST /v1/schedules/:name/resume": "submit",
+  "DELETE /v1/schedules/:name": "submit",
+
+  "GET /v1/schedules": "read",
+  "GET /v1/schedules/:name": "read",
   "GET /v1/runs": "read",
   "GET /v1/runs/:id": "read",
   "GET /v1/runs/:id/output/:stream": "read",

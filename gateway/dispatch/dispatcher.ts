@@ -7,6 +7,7 @@ import type { RunRecord } from "../../core/record.ts";
 import { DEFAULT_POOL, type RunRequest } from "../../core/request.ts";
 import type { Pulling } from "../../core/run.ts";
 import type { RunStore } from "./run-store.ts";
+import type { ScheduledRun } from "./schedules.ts";
 import type { Signals } from "./signals.ts";
 
 export interface DispatcherOptions {
@@ -56,9 +57,8 @@ export class Dispatcher {
 
   /** Accepts a run, or finds the one that was made with the same key. With `waitMs` over 0 the answer comes when it has finished, or when the wait is over. */
   async submit(request: RunRequest, tenant: string, wait: Wait, idempotencyKey?: string): Promise<Answer> {
-    const { store, gatewayId, pools } = this.#options;
-    const pool = request.pool ?? DEFAULT_POOL;
-    if (!pools.includes(pool)) throw unknownPool(pool);
+    const { store, gatewayId } = this.#options;
+    await this.admit(request, tenant);
     const id = newRunId();
     // With a key the run may be one of before, of which it is only known afterwards whether there is anything to wait for.
     if (wait.waitMs === 0 || idempotencyKey !== undefined) {
@@ -69,6 +69,16 @@ export class Dispatcher {
       await store.submit({ id, request, tenant, waiter: gatewayId });
       return true; // The waiter was written with the record: nothing that happens from now on is missed.
     });
+  }
+
+  /** Throws if a run would be refused for what it asks for, whatever room there is. */
+  async admit({ pool = DEFAULT_POOL }: RunRequest, _tenant: string): Promise<void> {
+    if (!this.#options.pools.includes(pool)) throw unknownPool(pool);
+  }
+
+  /** A run of a schedule's tick. Answers its id, the same for the same idempotency key. */
+  submitScheduled(run: ScheduledRun): Promise<string> {
+    return this.#options.store.submit({ ...run, waiter: undefined });
   }
 
   /** The run, once it has finished or the wait is over. Throws `run_not_found`. */

@@ -19,6 +19,8 @@ export interface Submission {
   readonly waiter: string | undefined;
   /** The caller's own name for this call: the same call again makes no second run. */
   readonly idempotencyKey?: string | undefined;
+  /** The name of the schedule whose tick this is. */
+  readonly schedule?: string;
 }
 
 export interface SubmitLimits {
@@ -47,7 +49,14 @@ export async function submitRun(redis: Redis, limits: SubmitLimits, submission: 
     ...[id, tenant, pool, demand.cpus, demand.memoryBytes, demand.pids, size, priority],
     ...[concurrency?.key ?? "", concurrency?.max ?? 0, due, timeouts.queueMs, limits.maxQueued, limits.maxKept],
     ...[waiter ?? "", input, name, body, IDEMPOTENCY_MS],
-    ...["request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0", ...webhookField(request)],
+    ...[
+      "request",
+      JSON.stringify(stored),
+      "stdinClosed",
+      closed ? "1" : "0",
+      ...webhookField(request),
+      ...scheduleField(submission),
+    ],
   ];
   const answer = await runTransition(redis, transitions.submit, transitionKeys.submit(id, tenant, pool), args);
   const [kind, what] = answer as ["accepted" | "known" | "conflict" | "full" | "quota" | "too large", string];
@@ -73,6 +82,8 @@ export async function submitRun(redis: Redis, limits: SubmitLimits, submission: 
       });
   }
 }
+
+const scheduleField = ({ schedule }: Submission) => (schedule === undefined ? [] : ["schedule", schedule]);
 
 /** Neither the key nor the body is kept, only digests: a key may be long, and a body may be secret. */
 function idempotency({ tenant, request }: Submission, key: string | undefined): { name: string; body: string } {

@@ -8,7 +8,7 @@ import type { GatewayEnv } from "../context.ts";
 
 /** The calls that take JSON. */
 const PATHS =
-  /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|keys(\/[^/]+\/rotate)?|tenants\/[^/]+)$/;
+  /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|keys(\/[^/]+\/rotate)?|tenants\/[^/]+|schedules)$/;
 const METHODS: ReadonlySet<string> = new Set(["POST", "PATCH"]);
 
 export function requireJson(): MiddlewareHandler<GatewayEnv> {
@@ -20,7 +20,8 @@ export function requireJson(): MiddlewareHandler<GatewayEnv> {
       throw new MayflyError("unsupported_media_type", message);
     }
     // What is not JSON at all is told by whoever reads it next.
-    const wide = findTooWide(await c.req.json().catch(() => undefined));
+    const body = await c.req.json().catch(() => undefined);
+    const wide = findTooWide(body) ?? findTooWide(body?.request); // That of a schedule.
     if (!wide) return next();
     const { field, limit } = wide;
     throw new MayflyError("invalid_field", `${field} has more than ${limit} names`, { details: { field } });

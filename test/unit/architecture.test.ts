@@ -30,6 +30,7 @@ const CORE_FILES = [
   "record.ts",
   "request.ts",
   "run.ts",
+  "schedule.ts",
   "scope.ts",
   "tenant.ts",
   "told.ts",

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { createLog } from "../../../core/log.ts";
+import { createLog, SILENT } from "../../../core/log.ts";
 import { type FindCaller, parseApiKeys } from "../../../gateway/api-keys.ts";
 import { createApp } from "../../../gateway/app.ts";
 import type { GatewayEnv } from "../../../gateway/context.ts";
@@ -12,6 +12,8 @@ import { Hosts } from "../../../gateway/dispatch/hosts.ts";
 import type { TakeToken } from "../../../gateway/dispatch/rate-limits.ts";
 import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "../../../gateway/dispatch/redis.ts";
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
+import { ScheduleStore } from "../../../gateway/dispatch/schedule-store.ts";
+import { Schedules } from "../../../gateway/dispatch/schedules.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
 import { createWebhooks } from "../../../gateway/webhooks/webhooks.ts";
 
@@ -56,6 +58,7 @@ export function makeApp({ keys = true, findCaller: own, take = async () => undef
       hosts,
       access,
       webhooks,
+      schedules: new Schedules({ redisUrl: undefined, store: new ScheduleStore(redis), runs: dispatcher, log: SILENT }),
       findCaller,
       maxBodyBytes: MAX_BODY_BYTES,
       maxArchiveBytes: MAX_ARCHIVE_BYTES,
