@@ -18,6 +18,7 @@ import { createImageClient, type ImageClient } from "./image-client.ts";
 import { createPatience } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
 import { createScheduleClient, type ScheduleClient } from "./schedule-client.ts";
+import { createSecretClient, type SecretClient } from "./secret-client.ts";
 import { createWebhookClient, type WebhookClient } from "./webhook-client.ts";
 
 export type { ApiKey, MadeKey, NewKey, Scope } from "../core/api-key.ts";
@@ -33,6 +34,7 @@ export type { ClientOptions } from "./http.ts";
 export type { ImageClient, LoadProgress, PullProgress, VerifyProgress } from "./image-client.ts";
 export type { EndEvent, OutputEvent, RunEvent, StateEvent, StreamName } from "./run-event.ts";
 export type { ScheduleClient } from "./schedule-client.ts";
+export type { SecretClient } from "./secret-client.ts";
 export type { WebhookClient } from "./webhook-client.ts";
 
 /** The most that one `sendStdin` should carry: a quarter of what the gateway takes in one body. */
@@ -88,6 +90,7 @@ export interface Client {
   readonly tenants: TenantClient;
   /** What came of telling others that runs have finished. */
   readonly schedules: ScheduleClient;
+  readonly secrets: SecretClient;
   readonly webhooks: WebhookClient;
 }
 
@@ -116,6 +119,7 @@ export function createClient(options: ClientOptions): Client {
     keys: createKeyClient(send),
     tenants: createTenantClient(send),
     schedules: createScheduleClient(send),
+    secrets: createSecretClient(send),
     webhooks: createWebhookClient(send),
   };
 }

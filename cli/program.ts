@@ -17,6 +17,7 @@ import { rmi } from "./commands/rmi.ts";
 import { run } from "./commands/run.ts";
 import { save } from "./commands/save.ts";
 import { schedule } from "./commands/schedule.ts";
+import { secrets } from "./commands/secrets.ts";
 import { tenants } from "./commands/tenants.ts";
 import { wait } from "./commands/wait.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -43,6 +44,7 @@ export const COMMANDS: readonly Command[] = [
   load,
   save,
   schedule,
+  secrets,
   keys,
   tenants,
   bench,

@@ -59,6 +59,10 @@ export const keys = {
   apiKeys: `${TAG}:keys`,
   /** Hash with a time to live: how many requests a tenant may make now, and when that was so. */
   bucket: (tenant: string) => `${TAG}:bucket:${tenant}`,
+  /** Hash: a secret, sealed. `of` is `<tenant, or * for all>:<name>`. */
+  sealed: (of: string) => `${TAG}:sealed:${of}`,
+  /** Sorted set: `TENANT NAME` of all secrets, score 0. */
+  secrets: `${TAG}:secrets`,
   /** Hash: a schedule. `of` is `<tenant>:<name>`. */
   schedule: (of: string) => `${TAG}:schedule:${of}`,
   /** Sorted set: `TENANT NAME` of all schedules, score 0. */

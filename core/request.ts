@@ -5,6 +5,7 @@
 
 import { z } from "zod";
 import { TerminalSize } from "./control.ts";
+import { SECRET_BOUNDS, SecretName } from "./secret.ts";
 import { DURATION_FORM, formatDuration, formatSize, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
 import { Webhook } from "./webhook.ts";
 
@@ -176,6 +177,14 @@ export const RunRequest = z
         example: { GREETING: "hello" },
       })
       .optional(),
+    secretEnv: z
+      .record(environmentName, SecretName)
+      .refine((env) => Object.keys(env).length <= SECRET_BOUNDS.ofRun, `has more than ${SECRET_BOUNDS.ofRun} names`)
+      .meta({
+        description: `Variables whose values are secrets of the operator's, by the secret's name; at most ${SECRET_BOUNDS.ofRun}. A tenant's own secret stands before one for all.`,
+        example: { API_TOKEN: "api-token" },
+      })
+      .optional(),
     workdir: cString
       .startsWith("/", "must be absolute")
       .max(4096)
@@ -246,6 +255,9 @@ export const RunRequest = z
   .superRefine((request, context) => {
     if (request.delay !== undefined && request.notBefore !== undefined)
       context.addIssue({ code: "custom", path: ["notBefore"], message: "and delay exclude each other" });
+    for (const name of Object.keys(request.secretEnv ?? {}))
+      if (request.env !== undefined && Object.hasOwn(request.env, name))
+        context.addIssue({ code: "custom", path: ["secretEnv", name], message: "is in env, too" });
     const bytes = argumentBytes(request);
     if (bytes > BOUNDS.argumentBytes) {
       context.addIssue({

@@ -17,6 +17,7 @@ import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
 import type { TakeToken } from "./dispatch/rate-limits.ts";
 import type { Schedules } from "./dispatch/schedules.ts";
+import type { SecretStore } from "./dispatch/secret-store.ts";
 import { withoutKeys } from "./key-material.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { dropBody } from "./middleware/drop-body.ts";
@@ -39,6 +40,7 @@ import { registerKeys } from "./routes/keys.ts";
 import { registerRaw } from "./routes/raw.ts";
 import { registerRuns } from "./routes/runs.ts";
 import { registerSchedules } from "./routes/schedules.ts";
+import { registerSecrets } from "./routes/secrets.ts";
 import { registerTenants } from "./routes/tenants.ts";
 import { registerWebhooks } from "./routes/webhooks.ts";
 import type { Webhooks } from "./webhooks/webhooks.ts";
@@ -53,6 +55,7 @@ export interface AppOptions {
   };
   readonly webhooks: Webhooks;
   readonly schedules: Schedules;
+  readonly secrets: SecretStore;
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
@@ -64,7 +67,8 @@ export interface AppOptions {
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, access, webhooks, schedules, findCaller, maxArchiveBytes, maxStdinBytes, log } = options;
+  const { dispatcher, hosts, access, webhooks, schedules, secrets, findCaller, maxArchiveBytes, maxStdinBytes, log } =
+    options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
@@ -85,6 +89,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerEvents(app, dispatcher, log);
   registerWebhooks(app, dispatcher, webhooks);
   registerSchedules(app, schedules, webhooks.destinations);
+  registerSecrets(app, secrets);
   registerHosts(app, hosts);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);

@@ -19,6 +19,7 @@ import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "./dis
 import { RunStore } from "./dispatch/run-store.ts";
 import { ScheduleStore } from "./dispatch/schedule-store.ts";
 import { Schedules } from "./dispatch/schedules.ts";
+import { SecretStore } from "./dispatch/secret-store.ts";
 import { Signals } from "./dispatch/signals.ts";
 import { dropPrivileges } from "./privileges.ts";
 import { Deliverer } from "./webhooks/deliverer.ts";
@@ -86,8 +87,9 @@ async function main(config: GatewayConfig): Promise<void> {
     runs: dispatcher,
     log,
   });
+  const secrets = new SecretStore(redis, config.secretsKeys);
   const limits = { maxBodyBytes, maxArchiveBytes, maxStdinBytes };
-  const app = createApp({ dispatcher, hosts, access, webhooks, schedules, findCaller, ...limits, log });
+  const app = createApp({ dispatcher, hosts, access, webhooks, schedules, secrets, findCaller, ...limits, log });
   const reaper = new Reaper(store, config.pools, log);
   const sources = { run: runNotice((id, tenant) => store.get(id, tenant)) };
   const deliverer = new Deliverer({ ...webhooks, sources, maxTries, timeoutMs, log });

@@ -8,6 +8,7 @@ import { planRun, type RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import type { Receipt, StreamFacts } from "../core/run.ts";
 import { Scope } from "../core/scope.ts";
+import type { Keyring } from "../core/secret.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
 import { Ending } from "./ending.ts";
 import { feedInput } from "./input.ts";
@@ -16,6 +17,7 @@ import { judgeEnd, judgeError, type Verdict } from "./outcome.ts";
 import { keepOutput } from "./output.ts";
 import { PullReport } from "./pull-report.ts";
 import type { Attempt, Messages, RunStore } from "./run-store.ts";
+import { openSecrets } from "./secrets.ts";
 import { sandboxSpec } from "./spec.ts";
 import { followWindow } from "./window.ts";
 
@@ -25,6 +27,8 @@ export interface ExecutorOptions {
   readonly messages: Messages;
   readonly hostId: string;
   readonly log: Log;
+  /** What secrets are opened with. */
+  readonly keyring?: Keyring | undefined;
 }
 
 /** What an attempt that runs here can be told by. */
@@ -123,7 +127,8 @@ export class Executor {
     gathered.imageDigest = image.digest;
 
     watch.enter("prepare");
-    const spec = sandboxSpec(record, plan, image, lease.remainingMs);
+    const secrets = await openSecrets(record, this.#options.keyring, (of) => this.#options.store.sealed(of));
+    const spec = sandboxSpec({ record, plan, image, deadlineMs: lease.remainingMs, secrets });
     const sandbox = await runtime.openSandbox(spec, ending.signal, (extend) => lease.guard(extend));
     scope.add("sandbox", () => sandbox.close());
     watch.enter("run");

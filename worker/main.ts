@@ -69,7 +69,7 @@ async function main(config: WorkerConfig): Promise<void> {
   await ownName(store, hostId, bootId);
   const messages = new Messages(subscriber);
   const ledger = new Ledger(capacityOf(config));
-  const executor = new Executor({ runtime, store, messages, hostId, log });
+  const executor = new Executor({ runtime, store, messages, hostId, log, keyring: config.secretsKeys });
   const intake = new Intake(executor.execute.bind(executor));
   const offers = new Offers({ pool: config.pool, hostId, incarnation, ledger, store, messages, intake, log });
   const secret = new ClusterSecret(redis);

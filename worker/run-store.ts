@@ -107,6 +107,11 @@ export class RunStore {
     return { bytes, complete: closed === "1" && bytes.length < length };
   }
 
+  /** A secret by its owner and name, as it is kept. */
+  async sealed(of: string): Promise<string | undefined> {
+    return (await this.#redis.hget(keys.sealed(of), "sealed")) ?? undefined;
+  }
+
   /** The size that the run's terminal was given since it was asked for, if there is one that can be read. */
   async terminalSize(id: string): Promise<TerminalSize | undefined> {
     const text = await this.#redis.hget(keys.run(id), "terminalSize");

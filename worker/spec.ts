@@ -22,12 +22,16 @@ export function commandLine(request: RunRecord["request"], image: Image["config"
 const TERMINAL_TYPE = ["TERM", "xterm"] as const;
 
 /** The image's variables with the request's over them; of two with one name the later holds. */
-export function environment(request: RunRecord["request"], image: Image["config"]): string[] {
+export function environment(
+  request: RunRecord["request"],
+  image: Image["config"],
+  secrets: Readonly<Record<string, string>> = {},
+): string[] {
   const named = image.env.map(
     (entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)] as const,
   );
   const assumed = request.terminal ? [TERMINAL_TYPE] : [];
-  const merged = new Map<string, string>([...assumed, ...named, ...Object.entries(request.env ?? {})]);
+  const merged = new Map<string, string>([...assumed, ...named, ...Object.entries({ ...request.env, ...secrets })]);
   return [...merged].map(([name, value]) => `${name}=${value}`);
 }
 
@@ -36,14 +40,23 @@ function latestSize({ request, terminalSize }: RunRecord): SandboxSpec["terminal
   return request.terminal && (terminalSize ?? request.terminal);
 }
 
-export function sandboxSpec(record: RunRecord, plan: RunPlan, image: Image, deadlineMs: number): SandboxSpec {
+export interface SpecOf {
+  readonly record: RunRecord;
+  readonly plan: RunPlan;
+  readonly image: Image;
+  readonly deadlineMs: number;
+  /** Values of variables, in the clear: for the program's eyes alone. */
+  readonly secrets?: Readonly<Record<string, string>>;
+}
+
+export function sandboxSpec({ record, plan, image, deadlineMs, secrets }: SpecOf): SandboxSpec {
   const { request } = record;
   const id = `${record.id}-${record.attempt}`;
   return {
     id,
     image,
     argv: commandLine(request, image.config),
-    env: environment(request, image.config),
+    env: environment(request, image.config, secrets),
     workdir: request.workdir ?? image.config.workdir,
     user: request.user ?? image.config.user,
     // The end of the id is its random part; a host name is at most 63 characters.

@@ -15,7 +15,7 @@ const { detach: _detach, interactive: _interactive, tty: _tty, rm: _rm, ...RUN }
 
 const SCHEDULE_FLAGS = {
   cron: { value: "FIELDS", says: "Of create: minute, hour, day of month, month, day of week." },
-  timezone: { value: "ZONE", says: "Of create: where the fields count, such as Europe/Berlin; UTC without it." },
+  timezone: { value: "ZONE", says: "Of create: where the fields count; UTC without it." },
   ...RUN,
 } as const;
 

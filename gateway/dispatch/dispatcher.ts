@@ -72,8 +72,9 @@ export class Dispatcher {
   }
 
   /** Throws if a run would be refused for what it asks for, whatever room there is. */
-  async admit({ pool = DEFAULT_POOL }: RunRequest, _tenant: string): Promise<void> {
+  async admit({ pool = DEFAULT_POOL, secretEnv }: RunRequest, tenant: string): Promise<void> {
     if (!this.#options.pools.includes(pool)) throw unknownPool(pool);
+    if (secretEnv) await this.store.requireSecrets(tenant, secretEnv);
   }
 
   /** A run of a schedule's tick. Answers its id, the same for the same idempotency key. */

@@ -32,6 +32,7 @@ const CORE_FILES = [
   "run.ts",
   "schedule.ts",
   "scope.ts",
+  "secret.ts",
   "tenant.ts",
   "told.ts",
   "transition-parts.ts",

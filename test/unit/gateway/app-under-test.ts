@@ -14,6 +14,7 @@ import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "../..
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
 import { ScheduleStore } from "../../../gateway/dispatch/schedule-store.ts";
 import { Schedules } from "../../../gateway/dispatch/schedules.ts";
+import { SecretStore } from "../../../gateway/dispatch/secret-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
 import { createWebhooks } from "../../../gateway/webhooks/webhooks.ts";
 
@@ -58,6 +59,7 @@ export function makeApp({ keys = true, findCaller: own, take = async () => undef
       hosts,
       access,
       webhooks,
+      secrets: new SecretStore(redis, undefined),
       schedules: new Schedules({ redisUrl: undefined, store: new ScheduleStore(redis), runs: dispatcher, log: SILENT }),
       findCaller,
       maxBodyBytes: MAX_BODY_BYTES,

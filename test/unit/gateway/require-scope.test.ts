@@ -25,7 +25,7 @@ const ask = (route: string, key: string, app = keyed.app) => {
     .replace(":stream", "stdout")
     .replace(":name", "acme");
   const headers = { authorization: `Bearer ${key}`, "content-type": "application/json", host: HOST };
-  const hasBody = method === "POST" || method === "PATCH";
+  const hasBody = ["POST", "PATCH", "PUT"].includes(method);
   return app.request(path, { method, headers, ...(hasBody ? { body: "{}" } : {}) });
 };
 
