@@ -7,6 +7,8 @@ export const keys = {
   run: (id: string) => `${TAG}:run:${id}`,
   /** String: what the program is to read; complete once the record says `stdinClosed`. */
   stdin: (id: string) => `${TAG}:run:${id}:stdin`,
+  /** String: the files that the run brings along, as JSON; gone when it has finished. */
+  files: (id: string) => `${TAG}:run:${id}:files`,
   /** Strings: the kept bytes of each stream, so that an offset is a byte offset. */
   output: (id: string, stream: "stdout" | "stderr") => `${TAG}:run:${id}:${stream}`,
   /** Set: ids of the gateways that have a request waiting for the run. */

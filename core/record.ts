@@ -15,7 +15,7 @@ export interface RunRecord {
   readonly attempt: number;
   /** How many attempts have had their program started; `retries` bounds it. */
   readonly startedAttempts: number;
-  /** As it was asked for, less its stdin. */
+  /** As it was asked for, less its stdin and what is in its files. */
   readonly request: RunRequest;
   readonly stdinClosed: boolean;
   readonly createdAt: number;

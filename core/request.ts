@@ -5,6 +5,7 @@
 
 import { z } from "zod";
 import { TerminalSize } from "./control.ts";
+import { RunFiles } from "./files.ts";
 import { SECRET_BOUNDS, SecretName } from "./secret.ts";
 import { DURATION_FORM, formatDuration, formatSize, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
 import { Webhook } from "./webhook.ts";
@@ -196,6 +197,7 @@ export const RunRequest = z
       .meta({ description: "name, uid, name:group or uid:gid, looked up in the image.", example: "1000:1000" })
       .optional(),
     stdin: Stdin.optional(),
+    files: RunFiles.optional(),
     terminal: TerminalSize.optional(),
     limits: Limits.optional(),
     timeouts: Timeouts.optional(),
@@ -255,6 +257,8 @@ export const RunRequest = z
   .superRefine((request, context) => {
     if (request.delay !== undefined && request.notBefore !== undefined)
       context.addIssue({ code: "custom", path: ["notBefore"], message: "and delay exclude each other" });
+    if (request.files !== undefined && request.terminal !== undefined)
+      context.addIssue({ code: "custom", path: ["files"], message: "and terminal exclude each other" });
     for (const name of Object.keys(request.secretEnv ?? {}))
       if (request.env !== undefined && Object.hasOwn(request.env, name))
         context.addIssue({ code: "custom", path: ["secretEnv", name], message: "is in env, too" });

@@ -44,6 +44,7 @@ export type {
   ProgramSignal,
   Sandbox,
   SandboxEnd,
+  SandboxFile,
   SandboxLimits,
   SandboxSpec,
   TerminalSize,

@@ -128,7 +128,9 @@ export class Executor {
 
     watch.enter("prepare");
     const secrets = await openSecrets(record, this.#options.keyring, (of) => this.#options.store.sealed(of));
-    const spec = sandboxSpec({ record, plan, image, deadlineMs: lease.remainingMs, secrets });
+    const files = record.request.files && (await this.#options.store.files(record.id));
+    const deadlineMs = lease.remainingMs;
+    const spec = sandboxSpec({ record, plan, image, deadlineMs, secrets, ...(files ? { files } : {}) });
     const sandbox = await runtime.openSandbox(spec, ending.signal, (extend) => lease.guard(extend));
     scope.add("sandbox", () => sandbox.close());
     watch.enter("run");

@@ -3,6 +3,7 @@
 import { Redis } from "ioredis";
 import { type HostOrder, parseOrder, TerminalSize } from "../core/control.ts";
 import { MayflyError } from "../core/errors.ts";
+import { type RunFile, RunFiles } from "../core/files.ts";
 import { HOST_TTL_MS, type HostRecord, HostRecord as HostRecordSchema } from "../core/host.ts";
 import { channels, keys, transitionKeys } from "../core/keys.ts";
 import { LEASE_MS, type Room } from "../core/offer.ts";
@@ -105,6 +106,12 @@ export class RunStore {
       this.#redis.getrangeBuffer(keys.stdin(id), offset, offset + length - 1),
     ]);
     return { bytes, complete: closed === "1" && bytes.length < length };
+  }
+
+  /** What the run brings along; nothing once it is over. */
+  async files(id: string): Promise<RunFile[]> {
+    const text = await this.#redis.get(keys.files(id));
+    return text === null ? [] : RunFiles.parse(JSON.parse(text));
   }
 
   /** A secret by its owner and name, as it is kept. */

@@ -1,6 +1,7 @@
 // From what was asked for and what the image says, to what the runtime is told.
 
 import { MayflyError } from "../core/errors.ts";
+import { contentOf, modeOf, type RunFile } from "../core/files.ts";
 import type { RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import type { Image, SandboxSpec } from "../runtime/index.ts";
@@ -47,9 +48,10 @@ export interface SpecOf {
   readonly deadlineMs: number;
   /** Values of variables, in the clear: for the program's eyes alone. */
   readonly secrets?: Readonly<Record<string, string>>;
+  readonly files?: readonly RunFile[];
 }
 
-export function sandboxSpec({ record, plan, image, deadlineMs, secrets }: SpecOf): SandboxSpec {
+export function sandboxSpec({ record, plan, image, deadlineMs, secrets, files = [] }: SpecOf): SandboxSpec {
   const { request } = record;
   const id = `${record.id}-${record.attempt}`;
   return {
@@ -63,6 +65,7 @@ export function sandboxSpec({ record, plan, image, deadlineMs, secrets }: SpecOf
     hostname: record.id.slice(-12),
     limits: plan.limits,
     terminal: latestSize(record),
+    files: files.map((file) => ({ path: file.path, mode: modeOf(file), content: contentOf(file) })),
     deadlineMs,
   };
 }

@@ -41,14 +41,14 @@ export async function submitRun(redis: Redis, limits: SubmitLimits, submission: 
   const plan = planRun(request);
   const { pool, demand, size, priority, concurrency, timeouts } = plan;
   const { input, closed } = stdinOf(request, limits.maxStdinBytes);
-  // The record keeps the request without its input, which has a key of its own.
-  const stored = request.stdin === undefined ? request : { ...request, stdin: "" };
+  // The record keeps the request without its input and its files, which have keys of their own.
+  const { stored, files } = withoutFiles(request.stdin === undefined ? request : { ...request, stdin: "" });
   const due = "afterMs" in plan.due ? `+${plan.due.afterMs}` : plan.due.atMs;
   const { name, body } = idempotency(submission, idempotencyKey);
   const args = [
     ...[id, tenant, pool, demand.cpus, demand.memoryBytes, demand.pids, size, priority],
     ...[concurrency?.key ?? "", concurrency?.max ?? 0, due, timeouts.queueMs, limits.maxQueued, limits.maxKept],
-    ...[waiter ?? "", input, name, body, IDEMPOTENCY_MS],
+    ...[waiter ?? "", input, name, body, IDEMPOTENCY_MS, files],
     ...[
       "request",
       JSON.stringify(stored),
@@ -81,6 +81,12 @@ export async function submitRun(redis: Redis, limits: SubmitLimits, submission: 
         details: { pool },
       });
   }
+}
+
+function withoutFiles(request: RunRequest): { stored: RunRequest; files: string } {
+  const { files } = request;
+  if (files === undefined || files.length === 0) return { stored: request, files: "" };
+  return { stored: { ...request, files: [] }, files: JSON.stringify(files) };
 }
 
 const scheduleField = ({ schedule }: Submission) => (schedule === undefined ? [] : ["schedule", schedule]);

@@ -16,6 +16,7 @@ const CORE_FILES = [
   "config.ts",
   "control.ts",
   "errors.ts",
+  "files.ts",
   "host-token.ts",
   "host.ts",
   "ids.ts",
