@@ -20,7 +20,12 @@ export const RAW_WORDS: Readonly<Record<string, Word>> = {
     at: ["entrypoint"],
     says: "In place of the image's entrypoint, a word of it. Repeatable.",
   },
-  env: { kind: "pairs", at: ["env"], says: "NAME=VALUE. Repeatable. A URL stands in many logs: no place for secrets." },
+  env: {
+    kind: "pairs",
+    at: ["env"],
+    says: "NAME=VALUE. Repeatable. A URL stands in many logs: secretEnv is for secrets.",
+  },
+  secretEnv: { kind: "pairs", at: ["secretEnv"], says: "NAME=SECRET, the name of a secret. Repeatable." },
   label: { kind: "pairs", at: ["labels"], says: "NAME=VALUE. Repeatable." },
   workdir: { kind: "text", at: ["workdir"], says: "Working directory." },
   user: { kind: "text", at: ["user"], says: "name, uid, name:group or uid:gid." },

@@ -11,6 +11,7 @@ import type { Transition } from "../../core/transition-parts.ts";
 import { runTransition } from "../../core/transitions.ts";
 import { onRedis } from "./redis.ts";
 import { scheduleScripts } from "./schedule-scripts.ts";
+import type { When } from "./timetable.ts";
 
 /** As it is kept. Moments are ms since 1970. */
 export interface StoredSchedule {
@@ -67,21 +68,36 @@ export class ScheduleStore {
     return parse(of, hash);
   }
 
-  /** A page of one tenant's by name, or of all. */
-  async list({ tenant, limit, cursor }: { tenant?: string; limit: number; cursor?: string | undefined }): Promise<{
+  /** A page of a tenant's by name. */
+  async list(
+    tenant: string,
+    { limit, cursor }: { limit: number; cursor?: string | undefined },
+  ): Promise<{
     readonly schedules: readonly StoredSchedule[];
     readonly next: string | undefined;
   }> {
-    const first = tenant === undefined ? "-" : `[${tenant} `;
-    const from = cursor === undefined ? first : tenant === undefined ? `(${cursor}` : `(${tenant} ${cursor}`;
-    const to = tenant === undefined ? "+" : `(${tenant}!`;
+    const from = cursor === undefined ? `[${tenant} ` : `(${tenant} ${cursor}`;
     const members = await onRedis(this.#redis, () =>
-      this.#redis.zrangebylex(keys.schedules, from, to, "LIMIT", 0, limit),
+      this.#redis.zrangebylex(keys.schedules, from, `(${tenant}!`, "LIMIT", 0, limit),
     );
     const found = await Promise.all(members.map((member) => this.find(parseMember(member))));
     const last = members.length === limit ? members.at(-1) : undefined;
-    const next = tenant === undefined ? last : last?.split(" ")[1];
-    return { schedules: found.filter((schedule) => schedule !== undefined), next };
+    return { schedules: found.filter((schedule) => schedule !== undefined), next: last?.split(" ")[1] };
+  }
+
+  /** When each of all tenants' is due, but for those that are paused. What they ask for is not read: it may be a lot. */
+  async enabled(): Promise<When[]> {
+    return onRedis(this.#redis, async () => {
+      const members = await this.#redis.zrangebylex(keys.schedules, "-", "+");
+      const found = await Promise.all(
+        members.map((of) =>
+          this.#redis.hmget(keys.schedule(keyOf(parseMember(of))), "id", "cron", "timezone", "enabled"),
+        ),
+      );
+      return found.flatMap(([id, cron, timezone, enabled], i) =>
+        id && cron && timezone && enabled === "1" ? [{ of: members[i] ?? "", id, cron, timezone }] : [],
+      );
+    });
   }
 
   /** Errors: `schedule_not_found`. */

@@ -12,9 +12,6 @@ import { type NewSchedule, SCHEDULE_BOUNDS, type Schedule, type SchedulePage } f
 import { memberOf, parseMember, type ScheduleName, type ScheduleStore, type StoredSchedule } from "./schedule-store.ts";
 import { nextTick, type Tick, Timetable, type When } from "./timetable.ts";
 
-/** How many are read at once when a gateway looks at all of them. */
-const PAGE = 500;
-
 export interface SchedulesOptions {
   readonly redisUrl: string | undefined;
   readonly store: ScheduleStore;
@@ -50,7 +47,7 @@ export class Schedules {
   }
 
   start(): void {
-    this.#timetable.start(() => this.#all());
+    this.#timetable.start(() => this.#store.enabled());
   }
 
   close(): Promise<void> {
@@ -64,7 +61,7 @@ export class Schedules {
       throw inRequest(error);
     });
     const made = await this.#store.make(tenant, schedule);
-    if (made.enabled) await this.#timetable.set(whenOf(made)); // If that fails now, the next gateway that starts makes up for it.
+    if (made.enabled) await this.#timetable.set(whenOf(made)); // If that fails now, a repair makes up for it.
     return present(made);
   }
 
@@ -73,7 +70,7 @@ export class Schedules {
   }
 
   async list(tenant: string, page: { limit: number; cursor?: string | undefined }): Promise<SchedulePage> {
-    const { schedules, next } = await this.#store.list({ tenant, ...page });
+    const { schedules, next } = await this.#store.list(tenant, page);
     return { schedules: schedules.map(present), ...(next === undefined ? {} : { next }) };
   }
 
@@ -83,7 +80,7 @@ export class Schedules {
     return present(schedule);
   }
 
-  /** From its next tick on; those that came meanwhile are not made up for. One that was not paused keeps its tick. */
+  /** From its next tick on; those that came meanwhile are not made up for. Safe to repeat. */
   async resume(of: ScheduleName): Promise<Schedule> {
     const schedule = await this.#store.enable(of, true);
     await this.#timetable.set(whenOf(schedule));
@@ -119,16 +116,6 @@ export class Schedules {
       if (!isMayflyError(error) || error.reason === "queue_unavailable" || error.code === "internal") throw error;
       this.#options.log.warn("schedule.refused", { ...log, error });
       return { error: `${error.reason}: ${error.message}` };
-    }
-  }
-
-  async #all(): Promise<When[]> {
-    const found: When[] = [];
-    for (let cursor: string | undefined; ; ) {
-      const { schedules, next } = await this.#store.list({ limit: PAGE, cursor });
-      found.push(...schedules.filter(({ enabled }) => enabled).map(whenOf));
-      if (next === undefined) return found;
-      cursor = next;
     }
   }
 }

@@ -18,6 +18,8 @@ const CONCURRENCY = 16;
 /** While Redis does not take a run: tried so often, and so far apart. What is late by then was missed. */
 const ATTEMPTS = 10;
 const BACKOFF_MS = 3_000;
+/** How often it is looked for schedules that have lost their place here. */
+const REPAIR_MS = 300_000;
 /** A tick under way is waited for so long when the gateway stops; another gateway has it again after that. */
 const CLOSE_MS = 3_000;
 
@@ -48,6 +50,7 @@ export class Timetable {
   readonly #options: TimetableOptions;
   #queue: Queue | undefined;
   #worker: Worker | undefined;
+  #repairs: NodeJS.Timeout | undefined;
 
   constructor(options: TimetableOptions) {
     this.#options = options;
@@ -55,11 +58,13 @@ export class Timetable {
     this.#blocking = connectSubscriber(options.redisUrl);
   }
 
-  /** Takes ticks from now on; a Redis that is away now is waited for. `all` is asked for what should be here, whenever Redis has come back. */
+  /** Takes ticks from now on; a Redis that is away now is waited for. `all` is asked for what should be here, whenever Redis has come back, and every five minutes. */
   start(all: () => Promise<readonly When[]>): void {
     const { onTick, onError } = this.#options;
     for (const redis of [this.#redis, this.#blocking]) redis.on("error", onError);
-    this.#redis.on("ready", () => void this.#repair(all).catch(onError));
+    const repair = () => void this.#repair(all).catch(onError);
+    this.#redis.on("ready", repair);
+    this.#repairs = setInterval(() => this.#redis.status === "ready" && repair(), REPAIR_MS).unref();
     this.#redis.connect().catch(() => {});
     this.#blocking.connect().catch(() => {});
     const connection = this.#blocking;
@@ -93,6 +98,7 @@ export class Timetable {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#repairs);
     const closing = this.#worker?.close();
     const { promise: over, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, CLOSE_MS);
@@ -101,7 +107,7 @@ export class Timetable {
     for (const redis of [this.#redis, this.#blocking]) redis.disconnect();
   }
 
-  /** What a gateway that died between two steps, or a Redis that has forgotten, has left out. What is there already keeps its ticks. */
+  /** What a gateway that died between two steps, or a pause and a resume that crossed with a tick, has left out. What is there already keeps its ticks. */
   async #repair(all: () => Promise<readonly When[]>): Promise<void> {
     const queue = this.#open();
     const wanted = await all();

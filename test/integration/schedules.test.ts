@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { Queue } from "bullmq";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { keys } from "../../core/keys.ts";
@@ -65,6 +66,15 @@ async function call(method: string, path: string, body?: unknown, key = "key-a")
 const read = async (name: string) => (await (await call("GET", `/${name}`)).json()) as Schedule;
 const nightly = { name: "nightly", cron: "30 2 * * *", timezone: "Europe/Berlin", request: { image: "busybox" } };
 const jobs = async () => (await redis.keys("{mayfly}:timetable:*:repeat:*")).length;
+
+/** A job of a tick, as BullMQ would hand it out. Its id ends in the tick. */
+async function addJob(data: object, jobId: string): Promise<void> {
+  const connection = redis.duplicate();
+  const queue = new Queue("ticks", { connection, prefix: "{mayfly}:timetable" });
+  await queue.add("tick", data, { jobId });
+  await queue.close();
+  connection.disconnect();
+}
 
 /** A schedule that is due each second: more often than any that the API takes. Gateways that start find it. */
 async function eachSecond(request: object = { image: "busybox" }, name = "often"): Promise<void> {
@@ -178,14 +188,11 @@ describe("a tick", () => {
     // As BullMQ has it again when the gateway that took it has died in the middle.
     const tickMs = Date.parse(String(line.tick));
     await redis.hset(keys.schedule("acme:often"), "enabled", "1");
-    const { Queue } = await import("bullmq");
-    const queue = new Queue("ticks", { connection: redis.duplicate(), prefix: "{mayfly}:timetable" });
-    await queue.add("tick", { of: "acme often", id: "id-of-often" }, { jobId: `again:of:${tickMs}` });
+    await addJob({ of: "acme often", id: "id-of-often" }, `again:of:${tickMs}`);
     const ticked = () =>
       gateways[0]?.log.filter(({ event, tick }) => event === "schedule.ticked" && tick === line.tick);
     await eventually(() => expect(ticked()?.map(({ run }) => run)).toEqual([line.run, line.run]));
     expect(worker.claimed.length).toBe(before);
-    await queue.close();
   });
 
   test("at which the run is refused is told as lastError, until a later one has made a run", async () => {
@@ -210,9 +217,7 @@ describe("a tick", () => {
     await call("POST", "", { ...nightly, cron: "0 0 1 1 *" });
     const id = await redis.hget(keys.schedule("acme:nightly"), "id");
     const missedMs = Date.now() - 3_600_000;
-    const { Queue } = await import("bullmq");
-    const queue = new Queue("ticks", { connection: redis.duplicate(), prefix: "{mayfly}:timetable" });
-    await queue.add("tick", { of: "acme nightly", id }, { jobId: `late:of:${missedMs}` });
+    await addJob({ of: "acme nightly", id }, `late:of:${missedMs}`);
     await eventually(async () =>
       expect((await read("nightly")).lastError).toEqual({
         tick: new Date(missedMs).toISOString(),
@@ -220,7 +225,6 @@ describe("a tick", () => {
       }),
     );
     expect(await redis.keys(keys.run("*"))).toEqual([]);
-    await queue.close();
   });
 
   test("of a schedule that was removed behind the timetable's back is the last", async () => {

@@ -1,14 +1,26 @@
 // What goes into a run, with every part real: bytes by the raw route, files.
 
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Cluster, startCluster } from "../helpers/cluster.ts";
+import { type Cluster, startCluster, type WorkerUnderTest } from "../helpers/cluster.ts";
 
 let cluster: Cluster;
+let worker: WorkerUnderTest;
+let directory: string;
 beforeAll(async () => {
-  cluster = await startCluster();
+  directory = await mkdtemp(join(tmpdir(), "mayfly-inputs-"));
+  const env = { MAYFLY_SECRETS_KEY_FILE: join(directory, "keys") };
+  await writeFile(env.MAYFLY_SECRETS_KEY_FILE, `k1 ${randomBytes(32).toString("base64")}\n`, { mode: 0o600 });
+  cluster = await startCluster({ workers: 0, gatewayEnv: env });
+  worker = await cluster.startWorker(env);
 });
-afterAll(() => cluster.stop());
+afterAll(async () => {
+  await cluster.stop();
+  await rm(directory, { recursive: true, force: true });
+});
 
 const raw = (query: string, body?: string | Buffer) =>
   cluster.fetch(`/v1/run/${cluster.image}?${query}`, {
@@ -84,5 +96,26 @@ describe("files", () => {
       code: "invalid_field",
       message: expect.stringContaining("files.0 cannot be written: No space left"),
     });
+  });
+});
+
+describe("a secret", () => {
+  it("is what the program finds in its environment, and in no log, of the worker neither", async () => {
+    const value = "a-secret-that-is-looked-for";
+    const answer = await cluster.fetch("/v1/secrets/token", {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ value }),
+    });
+    expect(answer.status).toBe(200);
+    const script = 'printf %s "$TOKEN" | sha256sum';
+    const run = await cluster.run({ command: ["sh", "-c", script], secretEnv: { TOKEN: "token" } });
+    expect(run.stdout?.data).toBe(`${createHash("sha256").update(value).digest("hex")}  -\n`);
+    const failed = await cluster.run({ command: ["no-such-program"], secretEnv: { TOKEN: "token" } });
+    const byUrl = await raw("command=env&secretEnv=TOKEN%3Dtoken");
+    expect(await byUrl.text()).toContain(`TOKEN=${value}\n`);
+    const told = JSON.stringify([run, failed, cluster.gateway.lines, worker.process.lines]);
+    expect(told).toContain(run.id);
+    expect(told).not.toContain(value);
   });
 });
