@@ -18,6 +18,8 @@ import { type ClientOptions, createSend, DEFAULT_IDEMPOTENCY, readJson, type Sen
 import { createImageClient, type ImageClient } from "./image-client.ts";
 import { createPatience, pause } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
+import { createScheduleClient, type ScheduleClient } from "./schedule-client.ts";
+import { createSecretClient, type SecretClient } from "./secret-client.ts";
 import { createWebhookClient, type WebhookClient } from "./webhook-client.ts";
 
 export type { ApiKey, MadeKey, NewKey, Scope } from "../core/api-key.ts";
@@ -33,6 +35,8 @@ export type { HostClient } from "./host-client.ts";
 export type { ClientOptions, Idempotency } from "./http.ts";
 export type { ImageClient, LoadProgress, PullProgress, VerifyProgress } from "./image-client.ts";
 export type { EndEvent, OutputEvent, RunEvent, StateEvent, StreamName } from "./run-event.ts";
+export type { ScheduleClient } from "./schedule-client.ts";
+export type { SecretClient } from "./secret-client.ts";
 export type { WebhookClient } from "./webhook-client.ts";
 
 /** The most that one `sendStdin` should carry: a quarter of what the gateway takes in one body. */
@@ -92,6 +96,8 @@ export interface Client {
   /** How much of the cluster each tenant may have. */
   readonly tenants: TenantClient;
   /** What came of telling others that runs have finished. */
+  readonly schedules: ScheduleClient;
+  readonly secrets: SecretClient;
   readonly webhooks: WebhookClient;
   /** The hosts of the cluster, and taking them out of service. */
   readonly hosts: HostClient;
@@ -119,6 +125,8 @@ export function createClient(options: ClientOptions): Client {
     images: createImageClient(send),
     keys: createKeyClient(send),
     tenants: createTenantClient(send),
+    schedules: createScheduleClient(send),
+    secrets: createSecretClient(send),
     webhooks: createWebhookClient(send),
     hosts: createHostClient(send),
   };

@@ -21,7 +21,7 @@ export type Idempotency = "auto" | "off";
 export const DEFAULT_IDEMPOTENCY: Idempotency = "auto";
 
 export interface Call {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | readonly string[] | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;

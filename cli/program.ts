@@ -19,6 +19,8 @@ import { pull } from "./commands/pull.ts";
 import { rmi } from "./commands/rmi.ts";
 import { run } from "./commands/run.ts";
 import { save } from "./commands/save.ts";
+import { schedule } from "./commands/schedule.ts";
+import { secrets } from "./commands/secrets.ts";
 import { stats } from "./commands/stats.ts";
 import { tenants } from "./commands/tenants.ts";
 import { wait } from "./commands/wait.ts";
@@ -46,6 +48,8 @@ export const COMMANDS: readonly Command[] = [
   image,
   load,
   save,
+  schedule,
+  secrets,
   keys,
   tenants,
   hosts,

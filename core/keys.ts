@@ -7,6 +7,8 @@ export const keys = {
   run: (id: string) => `${TAG}:run:${id}`,
   /** String: what the program is to read; complete once the record says `stdinClosed`. */
   stdin: (id: string) => `${TAG}:run:${id}:stdin`,
+  /** String: the files that the run brings along, as JSON; gone when it has finished. */
+  files: (id: string) => `${TAG}:run:${id}:files`,
   /** Strings: the kept bytes of each stream, so that an offset is a byte offset. */
   output: (id: string, stream: "stdout" | "stderr") => `${TAG}:run:${id}:${stream}`,
   /** Set: ids of the gateways that have a request waiting for the run. */
@@ -61,6 +63,14 @@ export const keys = {
   apiKeys: `${TAG}:keys`,
   /** Hash with a time to live: how many requests a tenant may make now, and when that was so. */
   bucket: (tenant: string) => `${TAG}:bucket:${tenant}`,
+  /** Hash: a secret, sealed. `of` is `<tenant, or * for all>:<name>`. */
+  sealed: (of: string) => `${TAG}:sealed:${of}`,
+  /** Sorted set: `TENANT NAME` of all secrets, score 0. */
+  secrets: `${TAG}:secrets`,
+  /** Hash: a schedule. `of` is `<tenant>:<name>`. */
+  schedule: (of: string) => `${TAG}:schedule:${of}`,
+  /** Sorted set: `TENANT NAME` of all schedules, score 0. */
+  schedules: `${TAG}:schedules`,
   /** Sorted set: what is to be told by webhook, such as `run:<id>`, by the moment (Redis time, ms) from which it is due. */
   webhooks: `${TAG}:webhooks`,
   /** Hash: what is told of: a run, or what else has the fields `state`, `tenant` and, with the host's name in it, `webhook`. */

@@ -44,7 +44,7 @@ local function finish(run, waiters, deadlines, id, at, outcome, retention)
   for _, gateway in ipairs(gateways) do
     redis.call('PUBLISH', '${channels.gateway("")}' .. gateway, message)
   end
-  redis.call('DEL', run .. ':stdin', waiters)
+  redis.call('DEL', run .. ':stdin', run .. ':files', waiters)
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
 end
 local function give(offer, p)

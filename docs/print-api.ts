@@ -48,8 +48,16 @@ const NOTHING: never = new Proxy(() => {}, { get: () => NOTHING, apply: () => NO
 /** The document as `GET /openapi.json` answers it. */
 export async function openApi(): Promise<ApiDocument> {
   const app = createApp({
-    ...{ dispatcher: NOTHING, hosts: NOTHING, access: NOTHING, webhooks: NOTHING, duties: NOTHING },
-    ...{ findCaller: async () => undefined, maxBodyBytes: 1, maxArchiveBytes: 1 },
+    ...{
+      dispatcher: NOTHING,
+      hosts: NOTHING,
+      access: NOTHING,
+      webhooks: NOTHING,
+      duties: NOTHING,
+      schedules: NOTHING,
+      secrets: NOTHING,
+    },
+    ...{ findCaller: async () => undefined, maxBodyBytes: 1, maxArchiveBytes: 1, maxStdinBytes: 1 },
     log: { info() {}, warn() {}, error() {} },
   });
   return (await (await app.request("/openapi.json")).json()) as ApiDocument;

@@ -18,6 +18,8 @@ import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { Duties } from "./dispatch/duties.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
 import type { TakeToken } from "./dispatch/rate-limits.ts";
+import type { Schedules } from "./dispatch/schedules.ts";
+import type { SecretStore } from "./dispatch/secret-store.ts";
 import { withoutKeys } from "./key-material.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { dropBody } from "./middleware/drop-body.ts";
@@ -39,7 +41,10 @@ import { registerImageArchives } from "./routes/images-archives.ts";
 import { registerImageStreams } from "./routes/images-streams.ts";
 import { registerKeys } from "./routes/keys.ts";
 import { registerMetrics } from "./routes/metrics.ts";
+import { registerRaw } from "./routes/raw.ts";
 import { registerRuns } from "./routes/runs.ts";
+import { registerSchedules } from "./routes/schedules.ts";
+import { registerSecrets } from "./routes/secrets.ts";
 import { registerTenants } from "./routes/tenants.ts";
 import { registerWebhooks } from "./routes/webhooks.ts";
 import type { Webhooks } from "./webhooks/webhooks.ts";
@@ -54,10 +59,13 @@ export interface AppOptions {
   };
   readonly webhooks: Webhooks;
   readonly duties: Duties;
+  readonly schedules: Schedules;
+  readonly secrets: SecretStore;
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
   readonly maxArchiveBytes: number;
+  readonly maxStdinBytes: number;
   readonly log: Log;
   /** Without it nothing is traced, and what is counted is read by nobody else. */
   readonly telemetry?: Telemetry;
@@ -72,9 +80,11 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
     access,
     webhooks,
     duties,
+    schedules,
+    secrets,
     findCaller,
-    maxBodyBytes,
     maxArchiveBytes,
+    maxStdinBytes,
     log,
     telemetry = untold(),
   } = options;
@@ -90,13 +100,16 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   app.use(findCaller ? authenticate(findCaller) : trustLoopback());
   app.use(limitRate(access.limits.take));
   app.use(requireScope());
-  app.use(limitBody(maxBodyBytes, maxArchiveBytes));
+  app.use(limitBody(options));
   app.use(requireJson());
 
   registerRuns(app, dispatcher, webhooks.destinations);
+  registerRaw(app, dispatcher, maxStdinBytes);
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
   registerWebhooks(app, dispatcher, webhooks);
+  registerSchedules(app, schedules, webhooks.destinations);
+  registerSecrets(app, secrets);
   registerHosts(app, hosts, duties);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);

@@ -20,6 +20,9 @@ import { countRuns, measureQueues, observeSettled } from "./dispatch/queue-metri
 import { Reaper } from "./dispatch/reaper.ts";
 import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "./dispatch/redis.ts";
 import { RunStore } from "./dispatch/run-store.ts";
+import { ScheduleStore } from "./dispatch/schedule-store.ts";
+import { Schedules } from "./dispatch/schedules.ts";
+import { SecretStore } from "./dispatch/secret-store.ts";
 import { Signals } from "./dispatch/signals.ts";
 import { dropPrivileges } from "./privileges.ts";
 import { Deliverer } from "./webhooks/deliverer.ts";
@@ -86,15 +89,24 @@ async function main(config: GatewayConfig): Promise<void> {
   const duties = new Duties(redis, hosts);
   const { webhookAllow: allow, webhookTimeout: timeoutMs, webhookAttempts: maxTries } = config;
   const webhooks = createWebhooks(scriptsOn(redis), { allow, timeoutMs });
+  const schedules = new Schedules({
+    redisUrl: config.redisUrl,
+    store: new ScheduleStore(redis),
+    runs: dispatcher,
+    log,
+  });
+  const secrets = new SecretStore(redis, config.secretsKeys);
+  const limits = { maxBodyBytes, maxArchiveBytes, maxStdinBytes };
   const app = createApp({
     dispatcher,
     hosts,
     access,
     webhooks,
     duties,
+    schedules,
+    secrets,
     findCaller,
-    maxBodyBytes,
-    maxArchiveBytes,
+    ...limits,
     log,
     telemetry,
   });
@@ -114,6 +126,7 @@ async function main(config: GatewayConfig): Promise<void> {
   const user = dropPrivileges(config.user);
   reaper.start();
   deliverer.start();
+  schedules.start();
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return;
@@ -126,7 +139,7 @@ async function main(config: GatewayConfig): Promise<void> {
     setTimeout(() => dispatcher.leave(), STOP_MS).unref();
     setTimeout(() => server.closeAllConnections(), STOP_MS + 1_000).unref();
     setTimeout(() => process.exit(1), 2 * STOP_MS).unref();
-    await Promise.all([closed, reaper.close(), deliverer.close()]);
+    await Promise.all([closed, reaper.close(), deliverer.close(), schedules.close()]);
     await Promise.all([hosts.close(), telemetry.stop()]);
     redis.disconnect();
     subscriber.disconnect();

@@ -9,6 +9,7 @@ export const GATEWAY_VARIABLES: readonly string[] = [
   "MAYFLY_MAX_BODY",
   "MAYFLY_MAX_ARCHIVE_BYTES",
   "MAYFLY_MAX_STDIN",
+  "MAYFLY_SECRETS_KEY_FILE",
   "MAYFLY_POOLS",
   "MAYFLY_MAX_QUEUED",
   "MAYFLY_MAX_WAITING",
@@ -21,6 +22,7 @@ export const GATEWAY_VARIABLES: readonly string[] = [
 
 export const WORKER_VARIABLES: readonly string[] = [
   "MAYFLY_RUN_DIR",
+  "MAYFLY_SECRETS_KEY_FILE",
   "MAYFLY_HOST_ID",
   "MAYFLY_POOL",
   "MAYFLY_CPUS",

@@ -46,6 +46,7 @@ export type {
   ProgramSignal,
   Sandbox,
   SandboxEnd,
+  SandboxFile,
   SandboxLimits,
   SandboxSpec,
   TerminalSize,

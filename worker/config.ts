@@ -17,6 +17,7 @@ import {
   someOf,
   text,
 } from "../core/config.ts";
+import { keyringFile } from "../core/secret.ts";
 import { IMAGE_PATTERN_FORM, isImagePattern, WEAKNESS_NAMES } from "../runtime/index.ts";
 
 export { WEAKNESSES } from "../runtime/index.ts";
@@ -41,6 +42,7 @@ export const WORKER_SETTINGS = {
     { fallback: "/run/mayfly" },
   ),
   redisUrl: redisUrlFile("MAYFLY_REDIS_URL_FILE"),
+  secretsKeys: keyringFile(),
   hostId: optional(
     text(
       "MAYFLY_HOST_ID",

@@ -8,6 +8,7 @@ import { planRun, type RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import type { Receipt, StreamFacts } from "../core/run.ts";
 import { Scope } from "../core/scope.ts";
+import type { Keyring } from "../core/secret.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
 import { untold } from "../telemetry/telemetry.ts";
 import { attemptObserver, type ObserveAttempt } from "./attempts.ts";
@@ -18,6 +19,7 @@ import { judgeEnd, judgeError, type Verdict } from "./outcome.ts";
 import { keepOutput } from "./output.ts";
 import { PullReport } from "./pull-report.ts";
 import type { Attempt, Messages, RunStore } from "./run-store.ts";
+import { openSecrets } from "./secrets.ts";
 import { sandboxSpec } from "./spec.ts";
 import { followWindow } from "./window.ts";
 
@@ -29,6 +31,8 @@ export interface ExecutorOptions {
   readonly log: Log;
   /** Without it nobody is told but the log. */
   readonly observe?: ObserveAttempt;
+  /** What secrets are opened with. */
+  readonly keyring?: Keyring | undefined;
 }
 
 /** What an attempt that runs here can be told by. */
@@ -133,7 +137,10 @@ export class Executor {
     gathered.imageDigest = image.digest;
 
     watch.enter("prepare");
-    const spec = sandboxSpec(record, plan, image, lease.remainingMs);
+    const secrets = await openSecrets(record, this.#options.keyring, (of) => this.#options.store.sealed(of));
+    const files = record.request.files && (await this.#options.store.files(record.id));
+    const deadlineMs = lease.remainingMs;
+    const spec = sandboxSpec({ record, plan, image, deadlineMs, secrets, ...(files ? { files } : {}) });
     const sandbox = await runtime.openSandbox(spec, ending.signal, (extend) => lease.guard(extend));
     scope.add("sandbox", () => sandbox.close());
     watch.enter("run");

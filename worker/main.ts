@@ -80,7 +80,7 @@ async function main(config: WorkerConfig): Promise<void> {
   measureHost(metrics, ledger, runtime);
   const scraped = config.metricsListen && (await serveMetrics(metrics, config.metricsListen));
   const observe = attemptObserver(telemetry);
-  const executor = new Executor({ runtime, store, messages, hostId, log, observe });
+  const executor = new Executor({ runtime, store, messages, hostId, log, observe, keyring: config.secretsKeys });
   const intake = new Intake(executor.execute.bind(executor));
   const offers = new Offers({ pool: config.pool, hostId, incarnation, ledger, store, messages, intake, log });
   const secret = new ClusterSecret(redis);

@@ -8,6 +8,7 @@ import { DEFAULT_POOL, type RunRequest } from "../../core/request.ts";
 import type { Pulling } from "../../core/run.ts";
 import { type TraceContext, traceFields } from "../../telemetry/trace-context.ts";
 import type { RunStore } from "./run-store.ts";
+import type { ScheduledRun } from "./schedules.ts";
 import type { Signals } from "./signals.ts";
 
 export interface DispatcherOptions {
@@ -62,9 +63,8 @@ export class Dispatcher {
 
   /** Accepts a run, or finds the one that was made with the same key. With `waitMs` over 0 the answer comes when it has finished, or when the wait is over. */
   async submit(request: RunRequest, tenant: string, wait: SubmitOptions, idempotencyKey?: string): Promise<Answer> {
-    const { store, gatewayId, pools } = this.#options;
-    const pool = request.pool ?? DEFAULT_POOL;
-    if (!pools.includes(pool)) throw unknownPool(pool);
+    const { store, gatewayId } = this.#options;
+    await this.admit(request, tenant);
     const id = newRunId();
     const trace = traceFields(wait.trace);
     // With a key the run may be one of before, of which it is only known afterwards whether there is anything to wait for.
@@ -76,6 +76,17 @@ export class Dispatcher {
       await store.submit({ id, request, tenant, waiter: gatewayId, trace });
       return true; // The waiter was written with the record: nothing that happens from now on is missed.
     });
+  }
+
+  /** Throws if a run would be refused for what it asks for, whatever room there is. */
+  async admit({ pool = DEFAULT_POOL, secretEnv }: RunRequest, tenant: string): Promise<void> {
+    if (!this.#options.pools.includes(pool)) throw unknownPool(pool);
+    if (secretEnv) await this.store.requireSecrets(tenant, secretEnv);
+  }
+
+  /** A run of a schedule's tick. Answers its id, the same for the same idempotency key. */
+  submitScheduled(run: ScheduledRun): Promise<string> {
+    return this.#options.store.submit({ ...run, waiter: undefined });
   }
 
   /** The run, once it has finished or the wait is over. Throws `run_not_found`. */

@@ -6,11 +6,13 @@ import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host
 import { keys, transitionKeys } from "../../core/keys.ts";
 import { planRun } from "../../core/plan.ts";
 import { parseRecord, type RunRecord } from "../../core/record.ts";
+import type { RunRequest } from "../../core/request.ts";
 import type { Outcome } from "../../core/run.ts";
 import { runTransition, transitions } from "../../core/transitions.ts";
 import { Orders } from "./orders.ts";
 import { overdueOutcomes, readable } from "./overdue.ts";
 import { onRedis } from "./redis.ts";
+import { requireSecrets } from "./secret-store.ts";
 import { type Submission, type SubmitLimits, submitRun } from "./submit.ts";
 import { parseWaiting, type Waiting } from "./waiting.ts";
 
@@ -41,6 +43,11 @@ export class RunStore {
   /** See submit.ts. Throws `queue_unavailable`, too. */
   async submit(submission: Submission): Promise<string> {
     return this.#onRedis((redis) => submitRun(redis, this.#options, submission));
+  }
+
+  /** See secret-store.ts. */
+  requireSecrets(tenant: string, secretEnv: RunRequest["secretEnv"]): Promise<void> {
+    return requireSecrets(this.#options.redis, tenant, secretEnv);
   }
 
   /** Undefined if there is none, or it is another tenant's: nobody learns that a foreign run exists. */

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { createLog } from "../../../core/log.ts";
+import { createLog, SILENT } from "../../../core/log.ts";
 import { type FindCaller, parseApiKeys } from "../../../gateway/api-keys.ts";
 import { createApp } from "../../../gateway/app.ts";
 import type { GatewayEnv } from "../../../gateway/context.ts";
@@ -13,6 +13,9 @@ import { Hosts } from "../../../gateway/dispatch/hosts.ts";
 import type { TakeToken } from "../../../gateway/dispatch/rate-limits.ts";
 import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "../../../gateway/dispatch/redis.ts";
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
+import { ScheduleStore } from "../../../gateway/dispatch/schedule-store.ts";
+import { Schedules } from "../../../gateway/dispatch/schedules.ts";
+import { SecretStore } from "../../../gateway/dispatch/secret-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
 import { createWebhooks } from "../../../gateway/webhooks/webhooks.ts";
 import type { Telemetry } from "../../../telemetry/telemetry.ts";
@@ -65,9 +68,12 @@ export function makeApp({
       access,
       webhooks,
       duties: new Duties(redis, hosts),
+      secrets: new SecretStore(redis, undefined),
+      schedules: new Schedules({ redisUrl: undefined, store: new ScheduleStore(redis), runs: dispatcher, log: SILENT }),
       findCaller,
       maxBodyBytes: MAX_BODY_BYTES,
       maxArchiveBytes: MAX_ARCHIVE_BYTES,
+      maxStdinBytes: 1024,
     },
     log: createLog({}, write),
     ...(telemetry ? { telemetry } : {}),
