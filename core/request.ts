@@ -5,6 +5,7 @@
 
 import { z } from "zod";
 import { TerminalSize } from "./control.ts";
+import { Retry } from "./retry.ts";
 import { DURATION_FORM, formatDuration, formatSize, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
 import { Webhook } from "./webhook.ts";
 
@@ -204,6 +205,7 @@ export const RunRequest = z
         default: 0,
       })
       .optional(),
+    retry: Retry.optional(),
     priority: z
       .int()
       .min(BOUNDS.priority.min)

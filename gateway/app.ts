@@ -27,6 +27,7 @@ import { wideEvent } from "./middleware/wide-event.ts";
 import { answerProblem, toProblem } from "./problem.ts";
 import { describeScopes } from "./route-scopes.ts";
 import { registerControl } from "./routes/control.ts";
+import { registerDeadLetters } from "./routes/dead-letters.ts";
 import { registerDocs } from "./routes/docs.ts";
 import { registerEvents } from "./routes/events.ts";
 import { registerHealth } from "./routes/health.ts";
@@ -35,6 +36,8 @@ import { registerImages } from "./routes/images.ts";
 import { registerImageArchives } from "./routes/images-archives.ts";
 import { registerImageStreams } from "./routes/images-streams.ts";
 import { registerKeys } from "./routes/keys.ts";
+import { registerLists } from "./routes/lists.ts";
+import { registerOutput } from "./routes/output.ts";
 import { registerRuns } from "./routes/runs.ts";
 import { registerTenants } from "./routes/tenants.ts";
 import { registerWebhooks } from "./routes/webhooks.ts";
@@ -74,7 +77,10 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   app.use(limitBody(maxBodyBytes, maxArchiveBytes));
   app.use(requireJson());
 
+  registerLists(app, dispatcher.store.lists);
   registerRuns(app, dispatcher, webhooks.destinations);
+  registerOutput(app, dispatcher);
+  registerDeadLetters(app, dispatcher, webhooks.destinations);
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
   registerWebhooks(app, dispatcher, webhooks);

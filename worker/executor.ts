@@ -6,7 +6,8 @@ import type { HostOrder, RunSignal } from "../core/control.ts";
 import type { Log } from "../core/log.ts";
 import { planRun, type RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
-import type { Receipt, StreamFacts } from "../core/run.ts";
+import { backoffMs } from "../core/retry.ts";
+import type { Outcome, Receipt, StreamFacts } from "../core/run.ts";
 import { Scope } from "../core/scope.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
 import { Ending } from "./ending.ts";
@@ -15,7 +16,7 @@ import { Lease } from "./lease.ts";
 import { judgeEnd, judgeError, type Verdict } from "./outcome.ts";
 import { keepOutput } from "./output.ts";
 import { PullReport } from "./pull-report.ts";
-import type { Attempt, Messages, RunStore } from "./run-store.ts";
+import type { Attempt, Ended, Messages, RunStore } from "./run-store.ts";
 import { sandboxSpec } from "./spec.ts";
 import { followWindow } from "./window.ts";
 
@@ -57,6 +58,9 @@ export class Executor {
     switch (order.verb) {
       case "cancel":
         return ears?.ending.because({ kind: "cancelled" });
+      case "force-cancel":
+        ears?.ending.because({ kind: "cancelled" });
+        return ears?.ending.hurry();
       case "resize":
         return ears?.resized.ring();
       case "signal":
@@ -100,8 +104,10 @@ export class Executor {
     }
     watch.stop();
     const receipt = this.#receipt(record, watch, gathered);
-    const recorded = { run: record.id, tenant: record.tenant, image: record.request.image, ...receipt, ...verdict };
-    await this.#record(attempt, { verdict, receipt, gathered, scope }).catch((error) =>
+    const again = "outcome" in verdict ? tryAgain(record, plan, verdict.outcome) : undefined;
+    const of = { run: record.id, tenant: record.tenant, image: record.request.image };
+    const recorded = { ...of, ...receipt, ...verdict, backoffMs: again?.backoffMs };
+    await this.#record(attempt, { verdict, receipt, gathered, scope, again }).catch((error) =>
       log.error("run.unrecorded", { run: record.id, error }),
     );
     lease.stop();
@@ -201,11 +207,13 @@ export class Executor {
   }
 
   /** A run that is given up may start elsewhere at once, so nothing of it may be left here by then. */
-  async #record(attempt: Attempt, { verdict, receipt, gathered, scope }: Result): Promise<void> {
+  async #record(attempt: Attempt, { verdict, receipt, gathered, scope, again }: Result): Promise<void> {
     const { store } = this.#options;
     if ("outcome" in verdict) {
-      const { stdout, stderr } = gathered;
-      await store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr });
+      const { stdout, stderr, end } = gathered;
+      // What ended without the program's end being seen may only be tried again once nothing is left, as what is given up.
+      const isOver = !again || end !== undefined || (await scope.close()).length === 0;
+      if (isOver) await store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr, again });
     } else if ((await scope.close()).length === 0) {
       await store.release(attempt, verdict.giveUp);
     } // Else the lease runs out, before which the sandbox's own deadline has passed.
@@ -217,6 +225,7 @@ interface Result {
   readonly receipt: Receipt;
   readonly gathered: Gathered;
   readonly scope: Scope;
+  readonly again: Ended["again"];
 }
 
 interface Work {
@@ -228,6 +237,12 @@ interface Work {
   readonly watch: Stopwatch;
   readonly gathered: Gathered;
   readonly lease: Lease;
+}
+
+/** Undefined if that was the run's last attempt. */
+function tryAgain({ request, retried }: RunRecord, plan: RunPlan, outcome: Outcome): Ended["again"] {
+  const ms = backoffMs(request.retry, { outcome, retried });
+  return ms === undefined ? undefined : { backoffMs: ms, queueMs: plan.timeouts.queueMs };
 }
 
 /** Aborts when the sandbox's program has ended, however it did. */
