@@ -76,8 +76,8 @@ export class RunStore {
   /** Kept bytes of a stream, all of them without a slice, and how many there are in all, of the same moment. */
   async slice(id: string, stream: "stdout" | "stderr", slice?: Slice): Promise<{ bytes: Buffer; length: number }> {
     const { first, last } = slice ?? { first: 0, last: undefined };
-    if (first === undefined && last === 0) return { bytes: Buffer.alloc(0), length: 0 };
-    const [from, to] = first === undefined ? [-(last ?? 0), -1] : [first, last ?? -1];
+    const nothing = [1, 0] as const; // To Redis -0 is 0, the first byte.
+    const [from, to] = first !== undefined ? [first, last ?? -1] : last ? [-last, -1] : nothing;
     const name = keys.output(id, stream);
     const [bytes, length] = (await this.#onRedis((redis) =>
       resultsOf(redis.multi().getrangeBuffer(name, from, to).strlen(name)),
