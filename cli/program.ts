@@ -3,6 +3,7 @@
 import { type Command, GLOBAL_FLAGS } from "./command.ts";
 import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
+import { deadLetters } from "./commands/dead-letters.ts";
 import { deliveries } from "./commands/deliveries.ts";
 import { image } from "./commands/image.ts";
 import { images } from "./commands/images.ts";
@@ -13,6 +14,7 @@ import { load } from "./commands/load.ts";
 import { logs } from "./commands/logs.ts";
 import { ps } from "./commands/ps.ts";
 import { pull } from "./commands/pull.ts";
+import { rm } from "./commands/rm.ts";
 import { rmi } from "./commands/rmi.ts";
 import { run } from "./commands/run.ts";
 import { save } from "./commands/save.ts";
@@ -37,6 +39,8 @@ export const COMMANDS: readonly Command[] = [
   deliveries,
   images,
   pull,
+  rm,
+  deadLetters,
   rmi,
   image,
   load,

@@ -152,8 +152,8 @@ describe("readers that stop reading", () => {
     end();
     const answer = await gateway.fetch(`/v1/runs/${id}`, { headers: { prefer: "wait=60" } });
     expect(((await answer.json()) as Run).stdout?.bytesKept).toBe(PIECES * PIECE.length);
-    // All of it for each would be 800 MiB in base 64; a piece of 256 KiB, its base 64 and what V8 leaves lying are a tenth.
-    expect(residentBytes() - before).toBeLessThan((READERS * PIECES * PIECE.length) / 4);
+    // All of it for each would be 800 MiB in base 64; each holds a few pieces of 256 KiB on their way, and V8 what is not collected yet.
+    expect(residentBytes() - before).toBeLessThan((READERS * PIECES * PIECE.length) / 2);
 
     // One that goes on reading is given all of it still.
     const [first] = sockets;

@@ -2,12 +2,14 @@
 
 import type { SuiteName } from "../arguments.ts";
 import { density } from "./density.ts";
+import { list } from "./list.ts";
 import { pull } from "./pull.ts";
 import { queue } from "./queue.ts";
 import { start } from "./start.ts";
 import { startupReal } from "./startup-real.ts";
 import type { Suite } from "./suite.ts";
 import { throughput } from "./throughput.ts";
+import { watchers } from "./watchers.ts";
 
 export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   start,
@@ -16,4 +18,6 @@ export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   queue,
   "startup-real": startupReal,
   pull,
+  list,
+  watchers,
 };
