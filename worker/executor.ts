@@ -59,8 +59,8 @@ export class Executor {
       case "cancel":
         return ears?.ending.because({ kind: "cancelled" });
       case "force-cancel":
-        ears?.ending.because({ kind: "cancelled" });
-        return ears?.ending.hurry();
+        ears?.ending.hurry(); // First, so that there is no grace to begin with.
+        return ears?.ending.because({ kind: "cancelled" });
       case "resize":
         return ears?.resized.ring();
       case "signal":

@@ -60,8 +60,8 @@ export class Lease {
 
   #hear(answer: Held, askedAtMs: number): void {
     if (answer === "lost") return this.#options.ending.because({ kind: "lease_lost" });
+    if (answer === "force-cancel") this.#options.ending.hurry(); // First, so that there is no grace to begin with.
     if (answer !== "held") this.#options.ending.because({ kind: "cancelled" });
-    if (answer === "force-cancel") this.#options.ending.hurry();
     this.#heldAtMs = askedAtMs;
     this.#extend?.(this.remainingMs);
   }

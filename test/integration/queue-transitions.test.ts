@@ -395,6 +395,19 @@ describe("a cancellation", () => {
     },
   );
 
+  test("by force is told as that, by the order and by the next renewal", async () => {
+    const held = await running();
+    const asked = Promise.withResolvers<string>();
+    const ear = new Redis(server.url);
+    await ear.subscribe(channels.host("host-1"));
+    ear.on("message", (_, message: string) => asked.resolve(message));
+    await gateway.cancel(await recordOf(held.id));
+    expect(await worker.renew(held)).toBe("cancel");
+    await gateway.cancel(await recordOf(held.id), { isForced: true });
+    expect([await asked.promise, await worker.renew(held)]).toEqual([`cancel ${held.id}`, "force-cancel"]);
+    ear.disconnect();
+  });
+
   test("that comes after the end changes nothing", async () => {
     const held = await running();
     const before = await recordOf(held.id);

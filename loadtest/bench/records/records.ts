@@ -24,16 +24,17 @@ export class Records {
 
   /** A tenant's runs, each as `requestOf` has it; all are cancelled at once but every `unfinished`th. In steps of a thousand. */
   async fill(tenant: string, count: number, { requestOf, unfinished }: Filling): Promise<void> {
+    for (const { lua } of [transitions.submit, transitions.cancel]) await this.#redis.script("LOAD", lua);
     for (let from = 0; from < count; from += 1_000) {
       const pipeline = this.#redis.pipeline();
       for (let i = from; i < Math.min(count, from + 1_000); i++) {
         const id = newRunId();
         const names = transitionKeys.submit(id, POOL, facetsOf(tenant, requestOf(i)));
-        pipeline.eval(transitions.submit.lua, names.length, ...names, ...submission(id, tenant, requestOf(i)));
+        pipeline.evalsha(transitions.submit.sha1, names.length, ...names, ...submission(id, tenant, requestOf(i)));
         if (i % unfinished === 0) continue;
         const keys = transitionKeys.cancel(id);
         const args = [id, JSON.stringify({ kind: "cancelled" }), RETENTION_MS, "0"];
-        pipeline.eval(transitions.cancel.lua, keys.length, ...keys, ...args);
+        pipeline.evalsha(transitions.cancel.sha1, keys.length, ...keys, ...args);
       }
       for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
     }
