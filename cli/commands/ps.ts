@@ -27,11 +27,11 @@ export const ps = defineCommand({
       short: "f",
       value: "NAME=VALUE",
       many: true,
-      says: "Only runs with state=STATE, label=NAME=VALUE (more than once for all of them) or image=REFERENCE; finished ones too.",
+      says: "By state=STATE, label=NAME=VALUE, image=REFERENCE; in any state.",
     },
     since: {
       value: "TIME",
-      says: "Only those accepted then or later: a moment, or so long ago, such as 90m; finished ones too.",
+      says: "Accepted since that moment, or since so long ago, such as 90m.",
     },
     "all-tenants": { says: "Everybody's (operators)." },
     state: { value: "STATE", says: `Only those that are ${RunState.options.join(", ")}.` },

@@ -48,6 +48,8 @@ const PRODUCT = ["core", "gateway", "worker", "runtime", "cli"];
 
 /** What Mayfly's queue is measured against. */
 const BARE_BULLMQ = "loadtest/bench/queue/bare-bullmq.ts";
+/** Where records are made without hosts, to be measured. */
+const RECORDS = "loadtest/bench/records/records.ts";
 
 interface Source {
   /** From the root, such as `core/run.ts`. */
@@ -209,8 +211,8 @@ describe("packages", () => {
       ["bullmq"],
     ],
     [
-      "ioredis: the gateway's dispatch, the worker, and one file of the benchmark",
-      ({ path }) => path === BARE_BULLMQ || /^(gateway\/dispatch|worker)\//.test(path),
+      "ioredis: the gateway's dispatch, the worker, and two files of the benchmark",
+      ({ path }) => [BARE_BULLMQ, RECORDS].includes(path) || /^(gateway\/dispatch|worker)\//.test(path),
       ["ioredis"],
     ],
   ])("who knows %s", (_, knows, names) => {
