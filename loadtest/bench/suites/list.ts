@@ -1,16 +1,11 @@
 // list: how long a page of runs takes where many are kept, by what it is asked for. From the request to the last byte of the answer.
 
-import { readFileSync } from "node:fs";
-import { startGateway } from "../../../infra/mayfly.ts";
-import { freePort } from "../../../infra/ports.ts";
-import { startRedis } from "../../../infra/redis.ts";
 import { pacedOnce } from "../pace.ts";
-import { Records } from "../records/records.ts";
+import { withGateway } from "../records/with-gateway.ts";
 import { suiteReport } from "../report.ts";
 import { interleave } from "../rounds.ts";
 import type { Suite } from "./suite.ts";
 
-const PORTS = { redis: 6_590, gateway: 8_280 };
 const FULL = { runs: 100_000, rounds: 20, count: 20 };
 const QUICK = { runs: 5_000, rounds: 2, count: 10 };
 const PAUSE_MS = 2;
@@ -42,13 +37,9 @@ const QUERIES: Readonly<Record<string, string>> = {
   "count by two labels": "/count?label=shard%3D1&label=third%3Dyes",
 };
 
-export const list: Suite = async ({ workshop, isQuick, say }) => {
-  const { runs, rounds, count } = isQuick ? QUICK : FULL;
-  const { place } = workshop;
-  const { urlFile } = await startRedis(place, await freePort(PORTS.redis));
-  const gateway = await startGateway(place, { redisUrlFile: urlFile, env: process.env }, await freePort(PORTS.gateway));
-  const records = new Records(readFileSync(urlFile, "utf8").trim());
-  try {
+export const list: Suite = ({ workshop, isQuick, say }) =>
+  withGateway(workshop, "list", async ({ records, port }) => {
+    const { runs, rounds, count } = isQuick ? QUICK : FULL;
     say(`${runs} runs`);
     await records.fill(TENANT, runs, { requestOf, unfinished: UNFINISHED });
     await records.fill("other", runs / 10, { requestOf, unfinished: UNFINISHED });
@@ -56,13 +47,10 @@ export const list: Suite = async ({ workshop, isQuick, say }) => {
       name,
       unit: "ms",
       note: () => `GET /v1/runs${query}; ${runs} runs of the tenant are kept`,
-      measure: () => pacedOnce({ count, pauseMs: PAUSE_MS }, () => time(`${gateway}/v1/runs${query}`)),
+      measure: () => pacedOnce({ count, pauseMs: PAUSE_MS }, () => time(`http://127.0.0.1:${port}/v1/runs${query}`)),
     }));
     return suiteReport(await interleave(lanes, { rounds, settleMs: SETTLE_MS }, say), []);
-  } finally {
-    records.close();
-  }
-};
+  });
 
 async function time(url: string): Promise<number> {
   const start = performance.now();

@@ -3,30 +3,22 @@
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { startGateway } from "../../../infra/mayfly.ts";
-import { freePort } from "../../../infra/ports.ts";
-import { startRedis } from "../../../infra/redis.ts";
-import { Records } from "../records/records.ts";
+import type { Records } from "../records/records.ts";
+import { withGateway } from "../records/with-gateway.ts";
 import { suiteReport } from "../report.ts";
 import { interleave } from "../rounds.ts";
 import type { Suite } from "./suite.ts";
 
-const PORTS = { redis: 6_690, gateway: 8_380 };
 const FULL = { watchers: 1_000, rounds: 10 };
 const QUICK = { watchers: 200, rounds: 2 };
 const SETTLE_MS = 200;
 const OUTPUT = Buffer.alloc(4_096, "x");
 const TENANT = "default";
 
-export const watchers: Suite = async ({ workshop, isQuick, say }) => {
-  const { watchers, rounds } = isQuick ? QUICK : FULL;
-  const { place } = workshop;
-  const { urlFile } = await startRedis(place, await freePort(PORTS.redis));
-  const port = await freePort(PORTS.gateway);
-  await startGateway(place, { redisUrlFile: urlFile, env: process.env }, port);
-  const records = new Records(readFileSync(urlFile, "utf8").trim());
-  const memory: number[][] = [];
-  try {
+export const watchers: Suite = ({ workshop, isQuick, say }) =>
+  withGateway(workshop, "watchers", async ({ records, port }) => {
+    const { watchers, rounds } = isQuick ? QUICK : FULL;
+    const memory: number[][] = [];
     const end = {
       name: "the last has the end",
       unit: "ms",
@@ -40,10 +32,7 @@ export const watchers: Suite = async ({ workshop, isQuick, say }) => {
     const measured = await interleave([end], { rounds, settleMs: SETTLE_MS }, say);
     const note = "resident memory of the gateway more than before, by the number of watchers, while all of them watch";
     return suiteReport([...measured, { name: "memory of each", unit: "KiB", note, rounds: memory }], []);
-  } finally {
-    records.close();
-  }
-};
+  });
 
 async function watchOne(records: Records, port: number, count: number): Promise<{ ms: number; bytesEach: number }> {
   const pid = pidOn(port);
