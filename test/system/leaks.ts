@@ -232,7 +232,7 @@ async function onlyWhatIsKept(cluster: Cluster, runs: number): Promise<Record<st
     const ofImages = names.filter((name) => name.startsWith(keys.blob("")));
     expect(ofImages).toHaveLength(PIECES);
     const strange = Object.keys(counts).filter((shape) => !kept.includes(shape) && !idle.includes(shape));
-    const known = [keys.host(""), keys.blob("")];
+    const known = [keys.host(""), keys.blob(""), keys.facet("default:image:"), keys.facet("default:label:")];
     expect(strange.filter((shape) => !known.some((prefix) => shape.startsWith(prefix)))).toEqual([]);
     expect(counts["{mayfly}:run:ID"]).toBe(runs);
     const untils = await redis.zrange(keys.finished, "0", "-1", "WITHSCORES");
