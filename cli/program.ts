@@ -5,6 +5,7 @@ import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
 import { completion } from "./commands/completion.ts";
 import { context } from "./commands/context.ts";
+import { deadLetters } from "./commands/dead-letters.ts";
 import { deliveries } from "./commands/deliveries.ts";
 import { hosts } from "./commands/hosts.ts";
 import { image } from "./commands/image.ts";
@@ -16,6 +17,7 @@ import { load } from "./commands/load.ts";
 import { logs } from "./commands/logs.ts";
 import { ps } from "./commands/ps.ts";
 import { pull } from "./commands/pull.ts";
+import { rm } from "./commands/rm.ts";
 import { rmi } from "./commands/rmi.ts";
 import { run } from "./commands/run.ts";
 import { save } from "./commands/save.ts";
@@ -44,6 +46,8 @@ export const COMMANDS: readonly Command[] = [
   deliveries,
   images,
   pull,
+  rm,
+  deadLetters,
   rmi,
   image,
   load,

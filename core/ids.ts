@@ -19,6 +19,11 @@ export function newRunId(epochMs: number = Date.now()): string {
   return `run_${base32(BigInt(epochMs), 10)}${base32(last.random, 16)}`;
 }
 
+/** No id that was made at this moment or later comes before it, and none that was made earlier after. */
+export function firstRunId(epochMs: number): string {
+  return `run_${base32(BigInt(Math.max(0, Math.floor(epochMs))), 10)}${base32(0n, 16)}`;
+}
+
 /** An id for one life of a process: a host or gateway that restarts is not the one that died. */
 export function newIncarnation(): string {
   return randomBytes(8).toString("hex");
