@@ -22,25 +22,27 @@ local function is_failure(outcome)
   local it = cjson.decode(outcome)
   return it.kind ~= 'cancelled' and not (it.kind == 'exited' and it.exitCode == 0)
 end
-local function finish(run, waiters, deadlines, id, at, outcome, retention)
-  local held = redis.call('HMGET', run, 'state', 'tenant', 'webhook', 'retryable')
-  redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome)
+-- The run, of which p was read before, is over. How: its outcome, for how many ms it is kept, and what else its record is to have.
+local function finish(id, p, at, how)
+  local run, fields = '${keys.run("")}' .. id, how.facts or {}
+  for _, part in ipairs({ 'state', 'finished', 'finishedAt', at, 'outcome', how.outcome }) do fields[#fields + 1] = part end
+  redis.call('HSET', run, unpack(fields))
   -- What only a run that waits or is held needs: most of the records that Redis keeps are of finished runs.
   redis.call('HDEL', run, 'pool', 'cpus', 'memoryBytes', 'pids', 'size', 'priority', 'key', 'keyMax', 'dueAt', 'claimedAt', 'holder', 'pulling', 'stdinClosed')
-  redis.call('ZREM', deadlines, id)
-  redis.call('ZADD', '${keys.finished}', at + retention, id)
-  file(id, held[2], held[1], 'finished')
-  if held[3] then redis.call('ZADD', '${keys.webhooks}', at, 'run:' .. id) end
-  local gateways = redis.call('SMEMBERS', waiters)
+  redis.call('ZREM', '${keys.deadlines}', id)
+  redis.call('ZADD', '${keys.finished}', at + how.retention, id)
+  file(id, p.tenant, p.state, 'finished')
+  if p.webhook then redis.call('ZADD', '${keys.webhooks}', at, 'run:' .. id) end
+  local gateways = redis.call('SMEMBERS', run .. ':waiters')
   local message = gateways[1] and told(run, id)
   for _, gateway in ipairs(gateways) do
     redis.call('PUBLISH', '${channels.gateway("")}' .. gateway, message)
   end
-  redis.call('DEL', waiters)
-  if held[4] and is_failure(outcome) then
-    redis.call('ZADD', facet(held[2], '${DEAD_LETTERS}'), 0, id) -- And keeps its input and its files, with which it may be tried again.
+  if p.retryable and is_failure(how.outcome) then
+    redis.call('ZADD', facet(p.tenant, '${DEAD_LETTERS}'), 0, id) -- And keeps its input and its files, with which it may be tried again.
+    redis.call('DEL', run .. ':waiters')
   else
-    redis.call('DEL', run .. ':stdin', run .. ':files')
+    redis.call('DEL', run .. ':waiters', run .. ':stdin', run .. ':files')
   end
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
 end
@@ -55,7 +57,6 @@ end
 -- The run waits for its next attempt, from a moment on, at the longest for so many ms. Whoever held it has left.
 -- Because: "moved", "lost" or "retried". The answer is the next attempt.
 local function requeue(run, id, p, at, how)
-  local state = redis.call('HGET', run, 'state')
   keep_attempt(run, at, how.outcome, how.receipt)
   p.dueAt = at + how.delay
   redis.call('HSET', run, 'state', 'queued', 'queuedAt', at)
@@ -63,7 +64,7 @@ local function requeue(run, id, p, at, how)
   if how.because ~= 'moved' then redis.call('HINCRBY', run, how.because, 1) end
   redis.call('HDEL', run, 'host', 'holder', 'startedAt', 'givenUp', 'pulling', 'stdout', 'stderr', 'receipt')
   redis.call('DEL', run .. ':stdout', run .. ':stderr')
-  file(id, p.tenant, state, 'queued')
+  file(id, p.tenant, p.state, 'queued')
   redis.call('ZADD', '${keys.deadlines}', p.dueAt + how.queueMs, id)
   local attempt = redis.call('HINCRBY', run, 'attempt', 1)
   enqueue(id, p, at)

@@ -60,12 +60,14 @@ local function forget(id)
   end
   redis.call('ZREM', '${keys.filed}', held[1])
 end
--- Of a tenant that keeps more than it may the oldest finished runs go.
+-- Of a tenant that keeps more than it may the oldest finished runs go. How many there were.
 local function forget_surplus(tenant, kept)
   local total = 0
   for _, state in ipairs({ 'queued', 'starting', 'running', 'finished' }) do total = total + redis.call('ZCARD', in_state(tenant, state)) end
   local surplus = math.min(total - kept, ${FORGOTTEN_AT_ONCE})
-  if surplus < 1 then return end
-  for _, id in ipairs(redis.call('ZRANGE', in_state(tenant, 'finished'), 0, surplus - 1)) do forget(id) end
+  if surplus > 0 then
+    for _, id in ipairs(redis.call('ZRANGE', in_state(tenant, 'finished'), 0, surplus - 1)) do forget(id) end
+  end
+  return total
 end
 `;

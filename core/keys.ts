@@ -27,9 +27,9 @@ export const keys = {
   gates: (tenant: string) => `${TAG}:gates:${tenant}`,
   /** Sorted set: runs before a gate, by priority and then by id. `of` is `<tenant>:<key>`. */
   gate: (of: string) => `${TAG}:gate:${of}`,
-  /** Hash: what each tenant has had of a pool's hosts (queue-parts.ts). */
+  /** Hash: what each tenant has had of a pool's hosts (share-parts.ts). */
   shares: (pool: string) => `${TAG}:shares:${pool}`,
-  /** Hash: how many runs of a pool were started in each of the last periods (queue-parts.ts). */
+  /** Hash: how many runs of a pool were started in each of the last periods (share-parts.ts). */
   pace: (pool: string) => `${TAG}:pace:${pool}`,
   /** Hash: what a tenant has now: queued, running, cpus, memoryBytes. */
   use: (tenant: string) => `${TAG}:use:${tenant}`,
@@ -122,6 +122,7 @@ export const transitionKeys = {
   renew: (id: string) => [keys.run(id), keys.deadlines],
   release: (id: string) => [keys.run(id), keys.deadlines],
   finish: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines],
+  again: (id: string) => [keys.run(id), keys.deadlines],
   cancel: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines],
   overdue: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines],
   append: (id: string, stream: "stdout" | "stderr") => [keys.run(id), keys.output(id, stream)],

@@ -83,10 +83,10 @@ const why = define(`
   local could, any = could_ever_fit(offers, at, p)
   if not any then return { 'no host' } end
   if not could then return { 'too large' } end
-  local ahead, mine = place, weight_of(p.tenant)
+  local ahead, mine = place, limits(p).weight
   for _, tenant in ipairs(redis.call('SMEMBERS', '${keys.lines("")}' .. p.pool)) do
     local theirs = redis.call('ZCARD', '${keys.line("")}' .. p.pool .. ':' .. tenant)
-    if tenant ~= p.tenant then ahead = ahead + math.min(theirs, math.ceil((place - 1) * weight_of(tenant) / mine)) end
+    if tenant ~= p.tenant then ahead = ahead + math.min(theirs, math.ceil((place - 1) * limits_of(tenant).weight / mine)) end
   end
   return { 'no room', ahead, tostring(pace_of(p.pool, at)) }
 `);

@@ -1,4 +1,4 @@
-// What the scripts of transitions.ts share: Lua functions that stand before each of them.
+// What the scripts of transitions.ts share: Lua functions, of which each script is given those that it uses.
 
 import { createHash } from "node:crypto";
 import { ENDING_PARTS } from "./ending-parts.ts";
@@ -6,6 +6,7 @@ import { INDEX_PARTS } from "./index-parts.ts";
 import { channels } from "./keys.ts";
 import { MAX_ON_THE_WAY, OFFER_MS, OFFERS_LOOKED_AT } from "./offer.ts";
 import { QUEUE_PARTS } from "./queue-parts.ts";
+import { SHARE_PARTS } from "./share-parts.ts";
 
 /** A script. Its keys are built by `transitionKeys`; callers pass ARGV in the order that the comment above it gives. */
 export interface Transition {
@@ -21,10 +22,11 @@ local function now()
 end
 -- The attempt is this holder's, and under way: its fields, or nil.
 local function held(run, attempt, holder)
-  local now_held = redis.call('HMGET', run, 'state', 'attempt', 'holder', 'cancelRequested', 'forced')
+  local now_held = redis.call('HMGET', run, 'state', 'attempt', 'holder', 'cancelRequested', 'forced', 'tenant', 'startedAttempts', 'pulling')
   if now_held[1] ~= 'starting' and now_held[1] ~= 'running' then return nil end
   if now_held[2] ~= attempt or now_held[3] ~= holder then return nil end
-  return { state = now_held[1], cancel = now_held[4] == '1', forced = now_held[5] == '1' }
+  return { state = now_held[1], cancel = now_held[4] == '1', forced = now_held[5] == '1',
+    tenant = now_held[6], started_attempts = tonumber(now_held[7] or 0), pulling = now_held[8] }
 end
 local function give(offer, p)
   offer.slots, offer.cpus = offer.slots - 1, offer.cpus - p.cpus
@@ -84,7 +86,17 @@ local function could_ever_fit(offers, at, p)
 end
 `;
 
+/** In the order in which they stand: a function of Lua's knows only those before it. */
+const FUNCTIONS = [PRELUDE, INDEX_PARTS, SHARE_PARTS, QUEUE_PARTS, ENDING_PARTS]
+  .join("\n")
+  .split(/^(?=local function )/m)
+  .flatMap((text) => {
+    const name = /^local function (\w+)\(/.exec(text)?.[1];
+    return name === undefined ? [] : [{ text, calls: new RegExp(`\\b${name}\\(`) }];
+  });
+
+/** A script, before which only the functions stand that it uses: Redis makes all of them anew at each call. */
 export function define(body: string): Transition {
-  const lua = PRELUDE + INDEX_PARTS + QUEUE_PARTS + ENDING_PARTS + body;
+  const lua = FUNCTIONS.reduceRight((script, { text, calls }) => (calls.test(script) ? text + script : script), body);
   return { lua, sha1: createHash("sha1").update(lua).digest("hex") };
 }

@@ -69,50 +69,47 @@ const submit = define(`
   p.line, p.dueAt = pool .. ':' .. tenant, string.sub(due, 1, 1) == '+' and at + due or tonumber(due)
   local never = over_quota(p, true)
   if never then return { 'quota', never } end
-  local waiting, holder, offer = redis.call('ZCARD', '${keys.queued("")}' .. pool)
-  if waiting == 0 and p.dueAt <= at and not over_quota(p) then holder, offer = roomiest(offers, at, p) end
+  local isLine, holder, offer = redis.call('EXISTS', '${keys.lines("")}' .. pool) == 1
+  if not isLine and p.dueAt <= at and not over_quota(p) then holder, offer = roomiest(offers, at, p) end
   if holder and not pass_gate(p) then holder = nil end
   if not holder then
-    if waiting >= tonumber(max) then return { 'full' } end
-    local has, may = redis.call('HGET', '${keys.use("")}' .. tenant, 'queued'), redis.call('HGET', '${keys.tenant("")}' .. tenant, 'queued')
-    if may and tonumber(has or 0) >= tonumber(may) then return { 'quota', 'queued' } end
+    if redis.call('ZCARD', '${keys.queued("")}' .. pool) >= tonumber(max) then return { 'full' } end
+    local queued = p.may.queued and tonumber(redis.call('HGET', '${keys.use("")}' .. tenant, 'queued') or 0)
+    if queued and queued >= p.may.queued then return { 'quota', 'queued' } end
     if not could_ever_fit(offers, at, p) then return { 'too large' } end
   end
 
-  local fields = { 'id', id, 'state', 'queued', 'tenant', tenant, 'pool', pool, 'cpus', cpus, 'memoryBytes', memoryBytes, 'pids', pids, 'size', size,
-    'attempt', 1, 'createdAt', at, 'queuedAt', at, unpack(ARGV, 21) }
+  local fields = { 'id', id, 'state', holder and 'starting' or 'queued', 'tenant', tenant, 'pool', pool, 'cpus', cpus, 'memoryBytes', memoryBytes,
+    'pids', pids, 'size', size, 'attempt', 1, 'createdAt', at, 'queuedAt', at, unpack(ARGV, 21) }
   local function also(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
   if p.priority > 0 then also('priority', priority) end
   if p.key then also('key', key) also('keyMax', keyMax) end
   if p.dueAt > at then also('dueAt', p.dueAt) end
+  if holder then also('host', offer.host) also('holder', holder) also('claimedAt', at) end
   redis.call('HSET', run, unpack(fields))
   if input ~= '' then redis.call('SET', stdin, input) end
   if files ~= '' then redis.call('SET', run .. ':files', files) end
   if waiter ~= '' then redis.call('SADD', waiters, waiter) end
   if idempotency ~= '' then redis.call('SET', idempotency, body .. ' ' .. id, 'PX', remembered) end
-  file(id, tenant, nil, 'queued')
+  file(id, tenant, nil, holder and 'starting' or 'queued')
   for i = 5, #KEYS do redis.call('ZADD', KEYS[i], 0, id) end
-  redis.call('ZADD', '${keys.filed}', 0, tenant)
-  forget_surplus(tenant, kept)
+  if forget_surplus(tenant, kept) == 1 then redis.call('ZADD', '${keys.filed}', 0, tenant) end
   if holder then
-    settle(p, at)
-    start(id, p, holder, offer, at)
+    hand_over(id, p, holder, offer, at, fields)
     post(offers, holder, offer)
     return { 'accepted', id }
   end
   redis.call('ZADD', '${keys.deadlines}', math.max(at, p.dueAt) + queueMs, id)
   enqueue(id, p, at)
-  if waiting == 0 then
-    redis.call('PUBLISH', '${channels.waits("")}' .. pool, '')
-  else
-    serve_some(pool, offers, at) -- Those who wait may be waiting for something else than the room that there is.
-  end
+  -- Those who wait may be waiting for something else than the room that there is; and a host may have more room than it has told.
+  if isLine then serve_some(pool, offers, at) end
+  if redis.call('ZSCORE', '${keys.line("")}' .. p.line, id) then redis.call('PUBLISH', '${channels.waits("")}' .. pool, '') end
   return { 'accepted', id }
 `);
 
 /**
  * What a host has room for from now on. Those who wait are given it at once.
- * ARGV: holder, room, series, seen, pool → {how many runs it was given in this series, how many wait}
+ * ARGV: holder, room, series, seen, pool → {how many runs it was given in this series, of how many tenants runs wait for room}
  */
 const offer = define(`
   local holder, room, series, seen, pool = unpack(ARGV)
@@ -120,7 +117,7 @@ const offer = define(`
   local offer = offer_of(KEYS[1], holder, room, series, seen, at)
   serve(pool, holder, offer, at)
   post(KEYS[1], holder, offer)
-  return { offer.given, redis.call('ZCARD', '${keys.queued("")}' .. pool) }
+  return { offer.given, redis.call('SCARD', '${keys.lines("")}' .. pool) }
 `);
 
 /** ARGV: holder, series → how many runs it was given in this series, or 0 */
@@ -162,10 +159,9 @@ const started = define(`
   if not mine then return 0 end
   if mine.state == 'running' then return 1 end
   local at = now()
-  redis.call('HSET', run, 'state', 'running', 'startedAt', at)
-  file(id, redis.call('HGET', run, 'tenant'), 'starting', 'running')
-  redis.call('HINCRBY', run, 'startedAttempts', 1)
-  redis.call('HDEL', run, 'pulling')
+  redis.call('HSET', run, 'state', 'running', 'startedAt', at, 'startedAttempts', mine.started_attempts + 1)
+  file(id, mine.tenant, 'starting', 'running')
+  if mine.pulling then redis.call('HDEL', run, 'pulling') end
   redis.call('ZADD', deadlines, at + lease, id)
   redis.call('PUBLISH', '${CHANGED}' .. id, '')
   return 1
@@ -191,40 +187,47 @@ const release = define(`
   return 1
 `);
 
-/**
- * The attempt has ended. With a back-off the run goes back to wait for its next attempt, unless it is to be cancelled.
- * ARGV: id, attempt, holder, outcome, receipt, stdout facts or "", stderr facts or "", retention ms, back-off ms or "", queue ms
- * → 1, 2 if it is tried again, or 0 if the attempt is over.
- */
+/** ARGV: id, attempt, holder, outcome, receipt, stdout facts or "", stderr facts or "", retention ms → 1, or 0 if the attempt is over. */
 const finish = define(`
-  local run, waiters, deadlines = unpack(KEYS)
-  local id, attempt, holder, outcome, receipt, stdout, stderr, retention, backoff, queueMs = unpack(ARGV)
-  local mine = held(run, attempt, holder)
-  if not mine then return 0 end
+  local run = unpack(KEYS)
+  local id, attempt, holder, outcome, receipt, stdout, stderr, retention = unpack(ARGV)
+  if not held(run, attempt, holder) then return 0 end
   local at, p = now(), placing(run)
   leave(p, at)
-  if backoff ~= '' and not mine.cancel then
-    requeue(run, id, p, at, { because = 'retried', outcome = outcome, receipt = receipt, delay = tonumber(backoff), queueMs = queueMs })
-    return 2
-  end
-  redis.call('HSET', run, 'receipt', receipt)
-  if stdout ~= '' then redis.call('HSET', run, 'stdout', stdout) end
-  if stderr ~= '' then redis.call('HSET', run, 'stderr', stderr) end
-  finish(run, waiters, deadlines, id, at, outcome, retention)
+  local facts = { 'receipt', receipt }
+  if stdout ~= '' then facts[3], facts[4] = 'stdout', stdout end
+  if stderr ~= '' then facts[#facts + 1], facts[#facts + 2] = 'stderr', stderr end
+  finish(id, p, at, { outcome = outcome, retention = retention, facts = facts })
+  return 1
+`);
+
+/**
+ * The attempt has ended, and the run goes back to wait for its next one until a back-off is over; unless it is to be cancelled.
+ * ARGV: id, attempt, holder, outcome, receipt, back-off ms, queue ms → 1, 2 if it is to be finished instead, or 0 if the attempt is over.
+ */
+const again = define(`
+  local run = unpack(KEYS)
+  local id, attempt, holder, outcome, receipt, backoff, queueMs = unpack(ARGV)
+  local mine = held(run, attempt, holder)
+  if not mine then return 0 end
+  if mine.cancel then return 2 end
+  local at, p = now(), placing(run)
+  leave(p, at)
+  requeue(run, id, p, at, { because = 'retried', outcome = outcome, receipt = receipt, delay = tonumber(backoff), queueMs = queueMs })
   return 1
 `);
 
 /** ARGV: id, outcome, retention ms, "1" if without a grace → {"finished" | "requested" | "over" | "missing", host or ""} */
 const cancel = define(`
-  local run, waiters, deadlines = unpack(KEYS)
+  local run = unpack(KEYS)
   local id, outcome, retention, forced = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'host')
   if not held[1] then return {'missing', ''} end
   if held[1] == 'finished' then return {'over', ''} end
   if held[1] == 'queued' then
-    local at = now()
-    give_up_place(id, placing(run), at)
-    finish(run, waiters, deadlines, id, at, outcome, retention)
+    local at, p = now(), placing(run)
+    give_up_place(id, p, at)
+    finish(id, p, at, { outcome = outcome, retention = retention })
     return {'finished', ''}
   end
   redis.call('HSET', run, 'cancelRequested', '1')
@@ -238,7 +241,7 @@ const cancel = define(`
  * being lost or "", queue ms, retention ms → {"not yet"} | {"finished"} | {"requeued", next attempt}
  */
 const overdue = define(`
-  local run, waiters, deadlines = unpack(KEYS)
+  local run, _, deadlines = unpack(KEYS)
   local id, attempt, queueOutcome, lostOutcome, cancelledOutcome, retries, backoff, queueMs, retention = unpack(ARGV)
   local at = now()
   local due = redis.call('ZSCORE', deadlines, id)
@@ -252,7 +255,7 @@ const overdue = define(`
   local p = placing(run)
   if held[1] == 'queued' then
     give_up_place(id, p, at)
-    finish(run, waiters, deadlines, id, at, queueOutcome, retention)
+    finish(id, p, at, { outcome = queueOutcome, retention = retention })
     return {'finished'}
   end
   leave(p, at)
@@ -262,7 +265,7 @@ const overdue = define(`
   elseif held[1] == 'starting' and held[2] - 1 - lost - retried < ${MAX_MOVES} then because = 'moved'
   elseif backoff ~= '' then because = 'retried' end
   if held[5] == '1' or not because then
-    finish(run, waiters, deadlines, id, at, held[5] == '1' and cancelledOutcome or lostOutcome, retention)
+    finish(id, p, at, { outcome = held[5] == '1' and cancelledOutcome or lostOutcome, retention = retention })
     return {'finished'}
   end
   local delay = because == 'retried' and tonumber(backoff) or 0
@@ -279,6 +282,7 @@ export const transitions = {
   renew,
   release,
   finish,
+  again,
   cancel,
   overdue,
   ...recordScripts,

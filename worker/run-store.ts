@@ -88,10 +88,14 @@ export class RunStore {
   /** False if the attempt was over already: then what is told here counts for nothing. */
   async finish({ id, attempt }: Attempt, ended: Ended): Promise<boolean> {
     const { outcome, receipt, again } = ended;
-    const streams = [ended.stdout, ended.stderr].map((facts) => (facts?.bytesSeen ? JSON.stringify(facts) : ""));
-    const parts = [JSON.stringify(outcome), JSON.stringify(receipt), ...streams];
-    const args = [id, attempt, this.#holder, ...parts, this.#retentionMs, again?.backoffMs ?? "", again?.queueMs ?? 0];
-    return (await this.#run("finish", transitionKeys.finish(id), args)) !== 0;
+    const facts = [id, attempt, this.#holder, JSON.stringify(outcome), JSON.stringify(receipt)];
+    if (again) {
+      const answer = await this.#run("again", transitionKeys.again(id), [...facts, again.backoffMs, again.queueMs]);
+      if (answer !== TO_BE_FINISHED) return answer === 1;
+    }
+    const streams = [ended.stdout, ended.stderr].map((stream) => (stream?.bytesSeen ? JSON.stringify(stream) : ""));
+    const args = [...facts, ...streams, this.#retentionMs];
+    return (await this.#run("finish", transitionKeys.finish(id), args)) === 1;
   }
 
   /**
@@ -177,6 +181,8 @@ export class RunStore {
 }
 
 const FORGET_HOST_MS = 3_600_000;
+/** Answered to who would have a run tried again that is to be cancelled. */
+const TO_BE_FINISHED = 2;
 
 /** What other processes tell this host: orders about its runs, and that there is more stdin for them. */
 export class Messages {

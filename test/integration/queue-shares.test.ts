@@ -87,6 +87,16 @@ async function turns(count: number): Promise<string[]> {
   return served;
 }
 
+type Account = readonly [v: number, n: number, s: number];
+
+/** Of a tenant in the pool: share, size of what is on hosts, and sum of the moments it began. */
+async function change(tenant: string, by: (account: Account) => Account): Promise<Account> {
+  const text = (await redis.hget(keys.shares("default"), `of:${tenant}`)) ?? "0 0 0";
+  const account = by(text.split(" ").map(Number) as unknown as Account);
+  await redis.hset(keys.shares("default"), `of:${tenant}`, account.join(" "));
+  return account;
+}
+
 const countOf = (served: readonly string[], tenant: string) => served.filter((each) => each === tenant).length;
 
 describe("between tenants", () => {
@@ -125,7 +135,7 @@ describe("between tenants", () => {
     for (const { id, tenant } of first) {
       if (tenant !== "long") continue;
       await redis.hincrby(keys.run(id), "claimedAt", -3_600_000);
-      await redis.hincrbyfloat(keys.shares("default"), "slong", -3_600_000);
+      await change("long", ([v, n, s]) => [v, n, s - 3_600_000]);
     }
     for (const given of first) if (given.tenant === "short") await end(given);
     expect((await offer(2)).map(({ tenant }) => tenant)).toEqual(["short", "short"]);
@@ -134,8 +144,8 @@ describe("between tenants", () => {
   test("nobody saves up by asking for nothing, and nobody pays for long for what it had alone", async () => {
     for (let i = 0; i < 30; i++) await submit("busy");
     await turns(10);
-    await redis.hincrbyfloat(keys.shares("default"), "vbusy", 3_600_000); // It had an hour, while nobody else wanted it.
-    await redis.hset(keys.shares("default"), "clock", String(await redis.hget(keys.shares("default"), "vbusy")));
+    const [had] = await change("busy", ([v, n, s]) => [v + 3_600_000, n, s]); // It had an hour, while nobody else wanted it.
+    await redis.hset(keys.shares("default"), "clock", String(had));
     for (let i = 0; i < 30; i++) await submit("new");
     const served = await turns(20);
     expect(countOf(served, "new")).toBeGreaterThanOrEqual(9);
@@ -168,14 +178,32 @@ describe("between tenants", () => {
     );
   });
 
-  test("what is remembered of a tenant that has nothing any more goes", async () => {
+  test("of a tenant that has nothing any more nothing is counted", async () => {
     await submit("gone");
     await turns(1);
-    await submit("other");
-    await turns(1);
-    const left = await redis.hkeys(keys.shares("default"));
-    expect(left.filter((name) => /^[ns]/.test(name))).toEqual([]);
+    await change("gone", ([v, n, s]) => {
+      expect([n, s]).toEqual([0, 0]);
+      return [v, n, s];
+    });
     expect(await redis.exists(keys.use("gone"), keys.lines("default"), keys.line("default:gone"))).toBe(0);
+  });
+});
+
+describe("a run that waits for something else than room", () => {
+  test.each([
+    ["a moment", { delay: "1h" }],
+    ["its key", { concurrency: { key: "k", max: 1 } }],
+  ])("(%s) makes nobody else wait, and no host ask", async (_, request) => {
+    await submit("patient", request);
+    await submit("patient", request);
+    await offer(1); // Of two with one key this is the first.
+    series++;
+    const listener = redis.duplicate();
+    await listener.subscribe("{mayfly}:handed:life-1");
+    const room = { offer: { host: "h", ...ROOM, capacity: ROOM }, heard: { series, seen: 0 } };
+    expect(await worker.offer("default", room)).toMatchObject({ waiting: 0 });
+    expect(await stateOf(await submit("other"))).toBe("starting");
+    listener.disconnect();
   });
 });
 

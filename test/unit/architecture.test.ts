@@ -37,6 +37,7 @@ const CORE_FILES = [
   "schedule.ts",
   "scope.ts",
   "secret.ts",
+  "share-parts.ts",
   "tenant.ts",
   "told.ts",
   "transition-parts.ts",
