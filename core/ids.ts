@@ -19,6 +19,11 @@ export function newRunId(epochMs: number = Date.now()): string {
   return `run_${base32(BigInt(epochMs), 10)}${base32(last.random, 16)}`;
 }
 
+export const UPLOAD_ID_PATTERN = /^upl_[0-9a-hjkmnp-tv-z]{26}$/;
+
+/** As a run's, so that uploads sort by the moment they came, too. */
+export const newUploadId = (): string => newRunId().replace("run_", "upl_");
+
 /** No id that was made at this moment or later comes before it, and none that was made earlier after. */
 export function firstRunId(epochMs: number): string {
   return `run_${base32(BigInt(Math.max(0, Math.floor(epochMs))), 10)}${base32(0n, 16)}`;

@@ -24,6 +24,7 @@ import { ScheduleStore } from "./dispatch/schedule-store.ts";
 import { Schedules } from "./dispatch/schedules.ts";
 import { SecretStore } from "./dispatch/secret-store.ts";
 import { Signals } from "./dispatch/signals.ts";
+import { UploadStore } from "./dispatch/upload-store.ts";
 import { dropPrivileges } from "./privileges.ts";
 import { Deliverer } from "./webhooks/deliverer.ts";
 import { runNotice } from "./webhooks/notice.ts";
@@ -79,6 +80,7 @@ async function main(config: GatewayConfig): Promise<void> {
     maxWaiting,
     maxBody: maxBodyBytes,
     maxArchive: maxArchiveBytes,
+    maxUpload: maxUploadBytes,
   } = config;
   const count = countRuns(telemetry);
   measureQueues(telemetry, redis, config.pools);
@@ -96,7 +98,8 @@ async function main(config: GatewayConfig): Promise<void> {
     log,
   });
   const secrets = new SecretStore(redis, config.secretsKeys);
-  const limits = { maxBodyBytes, maxArchiveBytes, maxStdinBytes };
+  const uploads = new UploadStore(redis, { ofTenantBytes: config.tenantUploads, lifeMs: config.uploadLife });
+  const limits = { maxBodyBytes, maxArchiveBytes, maxStdinBytes, maxUploadBytes };
   const app = createApp({
     dispatcher,
     hosts,
@@ -105,6 +108,7 @@ async function main(config: GatewayConfig): Promise<void> {
     duties,
     schedules,
     secrets,
+    uploads,
     findCaller,
     ...limits,
     log,

@@ -16,6 +16,7 @@ import { overdueBackoff, overdueOutcomes, readable } from "./overdue.ts";
 import { onRedis } from "./redis.ts";
 import { requireSecrets } from "./secret-store.ts";
 import { type Submission, type SubmitLimits, submitRun } from "./submit.ts";
+import { UploadPins } from "./upload-pins.ts";
 import { parseWaiting, type Waiting } from "./waiting.ts";
 
 export interface RunStoreOptions extends SubmitLimits {
@@ -41,6 +42,7 @@ export class RunStore {
   readonly orders: Orders;
   readonly lists: Lists;
   readonly kept: Kept;
+  readonly uploads: UploadPins;
   readonly #options: RunStoreOptions;
 
   constructor(options: RunStoreOptions) {
@@ -48,11 +50,12 @@ export class RunStore {
     this.orders = new Orders(options.redis);
     this.lists = new Lists(options.redis);
     this.kept = new Kept(options.redis);
+    this.uploads = new UploadPins(options.redis);
   }
 
   /** See submit.ts. Throws `queue_unavailable`, too. */
   async submit(submission: Submission): Promise<string> {
-    return this.#onRedis((redis) => submitRun(redis, this.#options, submission));
+    return this.uploads.submit(submission, (whole) => this.#onRedis((redis) => submitRun(redis, this.#options, whole)));
   }
 
   /** See secret-store.ts. */
