@@ -4,6 +4,7 @@ import { attach } from "../attach.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { printJson } from "../io.ts";
+import { readBrought, withUpload } from "../run-files.ts";
 import { ABSENT_RUN_FLAGS, RUN_FLAGS } from "../run-flags.ts";
 import { buildRequest } from "../run-request.ts";
 import { UsageError } from "../usage-error.ts";
@@ -27,17 +28,21 @@ export const run = defineCommand({
     "mayfly run busybox echo hello",
     "mayfly run -e GREETING=hello -m 64m --timeout 10s busybox sh -c 'echo $GREETING'",
     "mayfly run -i busybox wc -c < file",
+    "mayfly run --upload src:/src busybox ls -R /src",
     "mayfly run -it busybox sh",
     "id=$(mayfly run -d busybox sleep 30); mayfly wait $id",
     "mayfly run --json busybox id | jq .outcome",
   ],
   execute: async ({ flags, operands, json, io, client }) => {
-    const request = buildRequest(flags, operands, io);
+    const { fields, directory } = await readBrought(flags);
+    const asked = buildRequest(flags, operands, io, fields);
     if (flags.tty && json)
       throw new UsageError("--json and -t exclude each other: a terminal shows output as it comes");
-    if (!flags.detach) return attach(request, { client, io, json });
-    const accepted = await client.createRun(request);
-    await (json ? printJson(io, accepted) : io.stdout.write(`${accepted.id}\n`));
-    return EXIT.ok;
+    return withUpload(asked, directory, { client, io }, async (request) => {
+      if (!flags.detach) return attach(request, { client, io, json });
+      const accepted = await client.createRun(request);
+      await (json ? printJson(io, accepted) : io.stdout.write(`${accepted.id}\n`));
+      return EXIT.ok;
+    });
   },
 });
