@@ -37,10 +37,11 @@ const EPOCH_MS = 1_750_000_000_000;
 
 export const QUEUE_PARTS = `
 local function placing(run)
-  local f = redis.call('HMGET', run, 'tenant', 'pool', 'cpus', 'memoryBytes', 'pids', 'size', 'priority', 'key', 'keyMax', 'dueAt', 'claimedAt')
+  local f = redis.call('HMGET', run, 'tenant', 'pool', 'cpus', 'memoryBytes', 'pids', 'size', 'priority', 'key', 'keyMax', 'dueAt', 'claimedAt', 'batch')
   local p = { tenant = f[1], pool = f[2], cpus = tonumber(f[3] or 0), memoryBytes = tonumber(f[4] or 0), pids = tonumber(f[5] or 0) }
   p.size, p.priority, p.key, p.keyMax = tonumber(f[6] or 1), tonumber(f[7] or 0), f[8] or nil, tonumber(f[9] or 0)
   p.dueAt, p.claimedAt, p.line = tonumber(f[10] or 0), tonumber(f[11] or 0), f[2] .. ':' .. f[1]
+  p.batch = f[12] or nil
   return p
 end
 local function weight_of(tenant)
@@ -160,6 +161,7 @@ end
 local function leave(p, at)
   discharge(p, at)
   leave_gate(p, at)
+  if p.batch then item_left(p.batch) end
 end
 local function keep_room(id, holder)
   local key = '${keys.reserved("")}' .. id
@@ -193,6 +195,7 @@ local function start(id, p, holder, offer, at)
   redis.call('HSET', run, 'state', 'starting', 'host', offer.host, 'holder', holder, 'claimedAt', at)
   redis.call('ZADD', '${keys.deadlines}', at + ${LEASE_MS}, id)
   charge(p, at)
+  if p.batch then item_started(p.batch, at) end
   give(offer, p)
   offer.given = offer.given + 1
   local fields = redis.call('HSTRLEN', run, 'request') <= ${MAX_HANDED_BYTES} and redis.call('HGETALL', run)

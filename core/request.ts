@@ -268,7 +268,8 @@ export const RunRequest = z
 
 export type RunRequest = z.infer<typeof RunRequest>;
 
-function argumentBytes(request: {
+/** What entrypoint, command and environment have together, as the kernel counts them. */
+export function argumentBytes(request: {
   entrypoint?: string[] | undefined;
   command?: string[] | undefined;
   env?: Record<string, string> | undefined;

@@ -1,6 +1,7 @@
 // What the scripts of transitions.ts share: Lua functions that stand before each of them.
 
 import { createHash } from "node:crypto";
+import { BATCH_PARTS } from "./batch-parts.ts";
 import { channels, keys } from "./keys.ts";
 import { MAX_ON_THE_WAY, OFFER_MS, OFFERS_LOOKED_AT } from "./offer.ts";
 import { QUEUE_PARTS } from "./queue-parts.ts";
@@ -13,7 +14,7 @@ export interface Transition {
   readonly sha1: string;
 }
 
-const PRELUDE = `
+const PRELUDE = `${BATCH_PARTS}
 local function now()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
@@ -46,6 +47,7 @@ local function finish(run, waiters, deadlines, id, at, outcome, retention)
   end
   redis.call('DEL', run .. ':stdin', waiters)
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
+  end_item(run, id, at, outcome, retention)
 end
 local function give(offer, p)
   offer.slots, offer.cpus = offer.slots - 1, offer.cpus - p.cpus
