@@ -71,6 +71,7 @@ local function conclude(id, at, retention)
   if not f[1] or f[2] or redis.call('EXISTS', batch .. ':items', batch .. ':live') > 0 then return false end
   redis.call('HSET', batch, 'state', f[3] == 'cancel' and 'cancelled' or 'finished', 'finishedAt', at)
   redis.call('HDEL', batch, 'paused')
+  redis.call('DEL', batch .. ':shapes')
   redis.call('ZREM', '${keys.batchesDue}', id)
   if redis.call('HINCRBY', '${keys.use("")}' .. f[4], 'batches', -1) <= 0 then redis.call('HDEL', '${keys.use("")}' .. f[4], 'batches') end
   if f[5] then redis.call('ZADD', '${keys.webhooks}', at, 'batch:' .. id) end

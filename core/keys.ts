@@ -59,7 +59,7 @@ export const keys = {
   apiKeys: `${TAG}:keys`,
   /** Hash with a time to live: how many requests a tenant may make now, and when that was so. */
   bucket: (tenant: string) => `${TAG}:bucket:${tenant}`,
-  /** Hash: a batch of runs (batch-parts.ts). Beside it, `:items` those that wait, `:live` its runs that have not ended, `:ends` and `:done` what came of it. */
+  /** Hash: a batch of runs (batch-parts.ts). Beside it, `:items` and `:shapes` those that wait, `:live` its runs that have not ended, `:ends` and `:done` what came of it. */
   batch: (id: string) => `${TAG}:batch:${id}`,
   /** Sorted set: batches that something is to be done about, by the moment (Redis time, ms) from which on. */
   batchesDue: `${TAG}:batches-due`,

@@ -71,7 +71,7 @@ local function feed_items(id, tenant, most, max_queued, kept, at, retention)
     if not text then why = 'none' break end
     if live >= window then why = 'room' break end
     local item = parse_item(text)
-    local shape = shapes[item.shape] or cjson.decode(redis.call('HGET', batch, 'shape:' .. item.shape))
+    local shape = shapes[item.shape] or cjson.decode(redis.call('HGET', batch .. ':shapes', item.shape))
     shapes[item.shape] = shape
     local p = placing_of(shape, tenant, at)
     local refusal = refusal_of(p, at)

@@ -19,16 +19,26 @@ export interface StoredBatch {
 
 type Hash = ReadonlyMap<string, string>;
 
+/** What is read of the hash. */
+export const BATCH_FIELDS = [
+  ...["id", "tenant", "name", "labels", "state", "createdAt", "finishedAt", "lines", "total", "active", "closed", "paused"],
+  ...["stopping", "succeeded", "failed", "cancelled", "malformed", "maxFailures", "concurrency", "lastAt", "lastDone"],
+  ...["source", "stdin", "webhookUrl", "unfedFrom"],
+];
+
 /** The answer of the script `read`. Undefined if there is no such batch. */
-export function parseBatch([nowMs, waiting, live, done, flat]: [
+export function parseBatch([nowMs, waiting, live, done, values]: [
   number,
   number,
   number,
   number,
-  string[],
+  (string | null)[],
 ]): StoredBatch | undefined {
   const hash = new Map<string, string>();
-  for (let i = 0; i + 1 < flat.length; i += 2) hash.set(String(flat[i]), String(flat[i + 1]));
+  for (const [i, field] of BATCH_FIELDS.entries()) {
+    const value = values[i];
+    if (typeof value === "string") hash.set(field, value);
+  }
   const tenant = hash.get("tenant");
   if (tenant === undefined) return undefined;
   const source = hash.get("source");

@@ -48,7 +48,7 @@ export const accept = define(`
   if f[5] and tonumber(to) > lines then return { 'closed', lines, total } end
   if tonumber(from) > lines then return { 'gap', lines, total } end
   local at, answer, fresh = now(), 'ok', {}
-  for i = 9, 8 + 2 * shapes, 2 do redis.call('HSETNX', batch, 'shape:' .. ARGV[i], ARGV[i + 1]) end
+  for i = 9, 8 + 2 * shapes, 2 do redis.call('HSETNX', batch .. ':shapes', ARGV[i], ARGV[i + 1]) end
   local function flush()
     if fresh[1] then redis.call('RPUSH', batch .. ':items', unpack(fresh)) end
     fresh = {}
@@ -178,8 +178,8 @@ export const halt = define(`
   return answer
 `);
 
-/** KEYS: batch. → {now, how many wait, how many are live, how many are over, the hash, flat} */
+/** KEYS: batch. ARGV: fields → {now, how many wait, how many are live, how many are over, the fields' values} */
 export const read = define(`
   local batch = KEYS[1]
-  return { now(), redis.call('LLEN', batch .. ':items'), redis.call('ZCARD', batch .. ':live'), redis.call('LLEN', batch .. ':done'), redis.call('HGETALL', batch) }
+  return { now(), redis.call('LLEN', batch .. ':items'), redis.call('ZCARD', batch .. ':live'), redis.call('LLEN', batch .. ':done'), redis.call('HMGET', batch, unpack(ARGV)) }
 `);

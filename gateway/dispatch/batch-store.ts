@@ -9,7 +9,7 @@ import { keys } from "../../core/keys.ts";
 import type { Outcome } from "../../core/run.ts";
 import type { Transition } from "../../core/transition-parts.ts";
 import { runTransition } from "../../core/transitions.ts";
-import { parseBatch, type StoredBatch } from "./batch-record.ts";
+import { BATCH_FIELDS, parseBatch, type StoredBatch } from "./batch-record.ts";
 import * as scripts from "./batch-scripts.ts";
 import type { Orders } from "./orders.ts";
 import { onRedis } from "./redis.ts";
@@ -71,7 +71,7 @@ export class BatchStore {
   }
 
   /** Answers the batch's id: of the one made now or, with a key that is remembered, then. Throws `too_many_batches`. */
-  async create(tenant: string, fields: readonly string[], idempotencyKey?: string): Promise<string> {
+  async create(tenant: string, fields: readonly (string | Buffer)[], idempotencyKey?: string): Promise<string> {
     const id = newBatchId();
     const { maxBatches } = this.limits;
     const digest = createHash("sha256").update(idempotencyKey ?? "").digest("base64url");
@@ -162,8 +162,8 @@ export class BatchStore {
   }
 
   async #read(id: string): Promise<StoredBatch | undefined> {
-    const answer = await this.#run(scripts.read, [keys.batch(id)], []);
-    return parseBatch(answer as [number, number, number, number, string[]]);
+    const answer = await this.#run(scripts.read, [keys.batch(id)], BATCH_FIELDS);
+    return parseBatch(answer as Parameters<typeof parseBatch>[0]);
   }
 
   #run(script: Transition, names: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown> {

@@ -42,7 +42,7 @@ const MAX_NAMES: Readonly<Record<string, number>> = {
  * The first object in a body that has too many names. To be asked before the schema, which looks at each entry: a million bad
  * names would take it seconds.
  */
-function findTooWide(body: unknown): { readonly field: string; readonly limit: number } | undefined {
+export function findTooWide(body: unknown): { readonly field: string; readonly limit: number } | undefined {
   if (typeof body !== "object" || body === null) return undefined;
   for (const [field, limit] of Object.entries(MAX_NAMES)) {
     const part: unknown = field === "request" ? body : Reflect.get(body, field);

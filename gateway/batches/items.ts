@@ -1,0 +1,153 @@
+// A line of a batch's input, made ready: what Redis keeps of an item until it is fed (batch-scripts.ts), or why it cannot be read.
+
+import { createHash } from "node:crypto";
+import { isUtf8 } from "node:buffer";
+import type { ZodError } from "zod";
+import { ItemKey } from "../../core/batch.ts";
+import { isMayflyError, MayflyError } from "../../core/errors.ts";
+import { describeIssues } from "../../core/issues.ts";
+import { planRun } from "../../core/plan.ts";
+import { BOUNDS, RunRequest } from "../../core/request.ts";
+import type { Outcome } from "../../core/run.ts";
+import { formatDuration } from "../../core/units.ts";
+import type { Entry } from "../dispatch/batch-store.ts";
+import { findTooWide } from "../middleware/require-json.ts";
+import type { Destinations } from "../webhooks/destinations.ts";
+import type { Line } from "./lines.ts";
+import type { Template } from "./template.ts";
+
+export interface ItemRules {
+  readonly pools: readonly string[];
+  readonly destinations: Pick<Destinations, "admit">;
+  readonly maxLineBytes: number;
+}
+
+/** An item is fed when there is room for it, and then waits like any run: but unless it says so itself, no clock ends that. */
+const QUEUE_CLOCK = formatDuration(BOUNDS.queueMs.max);
+
+export class ItemReader {
+  /** The shapes of what was read since they were last taken. */
+  readonly #shapes = new Map<string, string>();
+  readonly #names = new Map<string, string>();
+  readonly #rules: ItemRules;
+  readonly #template: Template | undefined;
+
+  constructor(rules: ItemRules, template: Template | undefined) {
+    this.#rules = rules;
+    this.#template = template;
+  }
+
+  /** Undefined for a line that is empty. Never throws. */
+  read({ number, bytes }: Line): Entry | undefined {
+    if (bytes && isBlank(bytes)) return undefined;
+    let key: string | undefined;
+    try {
+      const value = parseLine(bytes, this.#rules.maxLineBytes);
+      key = keyOf(value);
+      const text = this.#template ? this.#ofInput(this.#template, value) : this.#ofRequest(value, key);
+      return { line: number, kind: "item", text };
+    } catch (error) {
+      return { line: number, kind: "malformed", text: `${key ?? ""}\n${JSON.stringify(outcomeOf(error, number))}` };
+    }
+  }
+
+  takeShapes(): Map<string, string> {
+    const taken = new Map(this.#shapes);
+    this.#shapes.clear();
+    return taken;
+  }
+
+  #ofInput(template: Template, value: unknown): string | Buffer {
+    const { key, body, stdin } = template.fill(value);
+    return textOf(this.#shape(template.shape), key, body, stdin);
+  }
+
+  #ofRequest(value: unknown, key: string | undefined): string | Buffer {
+    const { key: _, ...rest } = value as { key?: unknown };
+    const { request, stdin } = checkRequest(key === undefined ? value : rest, this.#rules);
+    return textOf(this.#shape(shapeOf(request)), key, JSON.stringify(request), stdin);
+  }
+
+  /** The name of a shape, of which most batches have one. */
+  #shape(text: string): string {
+    const name = this.#names.get(text) ?? createHash("sha256").update(text).digest("base64url").slice(0, SHAPE_LENGTH);
+    if (this.#names.size >= MAX_NAMES) this.#names.clear();
+    this.#names.set(text, name);
+    this.#shapes.set(name, text);
+    return name;
+  }
+}
+
+const SHAPE_LENGTH = 12;
+const MAX_NAMES = 1_000;
+
+/** A request as Redis is to keep it, and apart from it what its program reads. Throws `invalid_field` that tells all that is wrong. */
+export function checkRequest(value: unknown, rules: ItemRules): { request: RunRequest; stdin: Buffer } {
+  const wide = findTooWide(value);
+  if (wide) throw new MayflyError("invalid_field", `${wide.field} has more than ${wide.limit} names`);
+  const parsed = RunRequest.safeParse(value);
+  if (!parsed.success) throw invalid(parsed.error);
+  const { stdin, ...request } = parsed.data;
+  const { pool, webhook, timeouts } = request;
+  if (pool !== undefined && !rules.pools.includes(pool)) throw new MayflyError("invalid_field", `there is no pool ${pool}`);
+  rules.destinations.admit(webhook);
+  if (typeof stdin === "object" && "stream" in stdin)
+    throw new MayflyError("invalid_field", "stdin of an item must be there with it: stream is for a run by itself");
+  return {
+    // The record says that there was some, as that of every run does.
+    request: { ...request, ...(stdin === undefined ? {} : { stdin: "" }), timeouts: { queue: QUEUE_CLOCK, ...timeouts } },
+    stdin: stdin === undefined ? NOTHING : typeof stdin === "string" ? Buffer.from(stdin) : Buffer.from(stdin.base64, "base64"),
+  };
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** What the queue has to know of a run before it has the record; as `placing_of` of batch-feed-parts.ts reads it. */
+export function shapeOf(request: RunRequest): string {
+  const { pool, demand, size, priority, concurrency, due, timeouts } = planRun(request);
+  const shape = [
+    ...[pool, demand.cpus, demand.memoryBytes, demand.pids, size, priority, concurrency?.key ?? "", concurrency?.max ?? 0],
+    ...["afterMs" in due ? `+${due.afterMs}` : due.atMs, timeouts.queueMs],
+    request.webhook ? new URL(request.webhook.url).host : "",
+  ];
+  return JSON.stringify(shape.map(String));
+}
+
+function textOf(shape: string, key: string | undefined, body: string, stdin: string | Buffer): string | Buffer {
+  const head = `${shape} ${Buffer.byteLength(body)}\n${key ?? ""}\n${body}`;
+  if (typeof stdin === "string") return head + stdin;
+  return stdin.length === 0 ? head : Buffer.concat([Buffer.from(head), stdin]);
+}
+
+function parseLine(bytes: Buffer | undefined, maxBytes: number): unknown {
+  if (!bytes) throw new MayflyError("malformed_body", `is longer than ${maxBytes} bytes (MAYFLY_MAX_BATCH_LINE)`);
+  if (!isUtf8(bytes)) throw new MayflyError("malformed_body", "is not UTF-8");
+  try {
+    return JSON.parse(bytes.toString("utf8"));
+  } catch {
+    throw new MayflyError("malformed_body", "is not JSON");
+  }
+}
+
+function keyOf(value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null || !("key" in value)) return undefined;
+  const parsed = ItemKey.safeParse(value.key);
+  if (!parsed.success) throw new MayflyError("invalid_field", `key ${parsed.error.issues[0]?.message}`);
+  return parsed.data;
+}
+
+const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0d]);
+const isBlank = (bytes: Buffer) => bytes.every((byte) => SPACES.has(byte));
+
+export function invalid(error: ZodError): MayflyError {
+  const problems = describeIssues(error, MAX_PROBLEMS).map(({ path, message }) => `${path.join(".")} ${message}`.trim());
+  return new MayflyError("invalid_field", problems.join("; "));
+}
+
+/** So many are told of one line. */
+const MAX_PROBLEMS = 5;
+
+function outcomeOf(error: unknown, line: number): Outcome {
+  if (!isMayflyError(error)) throw error;
+  return { kind: "rejected", code: error.reason, message: `line ${line}: ${error.message}` };
+}
