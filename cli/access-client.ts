@@ -73,13 +73,13 @@ export function createTenantClient(send: Send): TenantClient {
   };
 }
 
-function told(method: "POST" | "PATCH", path: string, { body, signal }: CallOptions & { body: object }): Call {
+export function told(method: "POST" | "PATCH", path: string, { body, signal }: CallOptions & { body: object }): Call {
   return { method, path, headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal };
 }
 
 type Page<T> = { readonly items: readonly T[]; readonly next: string | undefined };
 
-async function* pages<T>(read: (cursor: string | undefined) => Promise<Page<T>>): AsyncGenerator<T, void> {
+export async function* pages<T>(read: (cursor: string | undefined) => Promise<Page<T>>): AsyncGenerator<T, void> {
   let cursor: string | undefined;
   do {
     const { items, next } = await read(cursor);

@@ -23,7 +23,7 @@ interface Facts {
   readonly cause?: unknown;
 }
 
-/** Thrown by every method of the client, apart from an abort, which throws the signal's own reason. */
+/** Thrown by every method of the client, apart from an abort, which throws the signal's own reason. The package calls it MayflyError. */
 export class ClientError extends Error {
   readonly code: ErrorCode;
   readonly reason: string;
@@ -42,6 +42,16 @@ export class ClientError extends Error {
     this.status = facts.status;
     this.errors = facts.errors ?? [];
     this.retryAfterMs = facts.retryAfterMs;
+  }
+
+  /** What is wrong with each field, as the gateway names it; empty if it is no matter of fields. */
+  get details(): readonly FieldProblem[] {
+    return this.errors;
+  }
+
+  /** Seconds, as in the header. */
+  get retryAfter(): number | undefined {
+    return this.retryAfterMs === undefined ? undefined : this.retryAfterMs / 1000;
   }
 }
 

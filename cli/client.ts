@@ -1,10 +1,10 @@
-// A typed client of the gateway's HTTP API: what the `mayfly` command is built on, and the library face of the package.
+// A typed client of the gateway's HTTP API, a function a call: what the `mayfly` command and the library (library.ts) are built on.
 //
 //   const mayfly = createClient({ url: "http://127.0.0.1:8080" });
 //   const run = await mayfly.createRun({ image: "busybox", command: ["echo", "hello"] });
 //   for await (const event of mayfly.followRun(run.id)) { … }
 
-import { setTimeout as delay } from "node:timers/promises";
+import { randomUUID } from "node:crypto";
 import { monotonicMs } from "../core/clock.ts";
 import type { RunSignal, TerminalSize } from "../core/control.ts";
 import type { RunRequest } from "../core/request.ts";
@@ -13,10 +13,13 @@ import { createKeyClient, createTenantClient, type KeyClient, type TenantClient 
 import { parseRun, parseRunPage, type RunPage } from "./answers.ts";
 import { unreachable } from "./client-error.ts";
 import { type FollowOptions, followRun } from "./follow.ts";
-import { type ClientOptions, createSend, readJson, type Send } from "./http.ts";
+import { createHostClient, type HostClient } from "./host-client.ts";
+import { type ClientOptions, createSend, DEFAULT_IDEMPOTENCY, readJson, type Send } from "./http.ts";
 import { createImageClient, type ImageClient } from "./image-client.ts";
-import { createPatience } from "./patience.ts";
+import { createPatience, pause } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
+import { createScheduleClient, type ScheduleClient } from "./schedule-client.ts";
+import { createSecretClient, type SecretClient } from "./secret-client.ts";
 import { createWebhookClient, type WebhookClient } from "./webhook-client.ts";
 
 export type { ApiKey, MadeKey, NewKey, Scope } from "../core/api-key.ts";
@@ -28,9 +31,12 @@ export type { KeyClient, TenantClient } from "./access-client.ts";
 export type { RunPage } from "./answers.ts";
 export { ClientError, type FieldProblem, isClientError } from "./client-error.ts";
 export type { FollowOptions } from "./follow.ts";
-export type { ClientOptions } from "./http.ts";
+export type { HostClient } from "./host-client.ts";
+export type { ClientOptions, Idempotency } from "./http.ts";
 export type { ImageClient, LoadProgress, PullProgress, VerifyProgress } from "./image-client.ts";
 export type { EndEvent, OutputEvent, RunEvent, StateEvent, StreamName } from "./run-event.ts";
+export type { ScheduleClient } from "./schedule-client.ts";
+export type { SecretClient } from "./secret-client.ts";
 export type { WebhookClient } from "./webhook-client.ts";
 
 /** The most that one `sendStdin` should carry: a quarter of what the gateway takes in one body. */
@@ -51,6 +57,11 @@ export interface WaitOptions extends CallOptions {
   readonly waitSeconds?: number | undefined;
 }
 
+export interface CreateOptions extends WaitOptions {
+  /** Two runs that are asked for with one key are one run. Without it the client makes one, if its `idempotency` says so. */
+  readonly idempotencyKey?: string | undefined;
+}
+
 export interface ListOptions extends CallOptions {
   readonly state?: RunState | undefined;
   readonly limit?: number | undefined;
@@ -59,12 +70,12 @@ export interface ListOptions extends CallOptions {
 
 /** Safe to use concurrently; holds nothing to close. Every method throws ClientError, or the reason of an aborted signal. */
 export interface Client {
-  /** Accepted once it resolves. Never sent twice: after `gateway_unreachable` the run may have been accepted or not. */
-  createRun(request: RunRequest, options?: WaitOptions): Promise<Run>;
+  /** Accepted once it resolves. Without a key it is never sent twice: after `gateway_unreachable` it may have been accepted or not. */
+  createRun(request: RunRequest, options?: CreateOptions): Promise<Run>;
   /** The run as it is, or as it is when `waitSeconds` are over or it has finished. */
   getRun(id: string, options?: WaitOptions): Promise<Run>;
   /** Resolves when the run has finished, however long that takes. */
-  waitRun(id: string, options?: CallOptions): Promise<Run>;
+  waitRun(id: string, options?: WaitOptions): Promise<Run>;
   listRuns(options?: ListOptions): Promise<RunPage>;
   /** Safe to repeat. The run has ended only once its state says so. */
   cancelRun(id: string, options?: CallOptions): Promise<Run>;
@@ -85,21 +96,23 @@ export interface Client {
   /** How much of the cluster each tenant may have. */
   readonly tenants: TenantClient;
   /** What came of telling others that runs have finished. */
+  readonly schedules: ScheduleClient;
+  readonly secrets: SecretClient;
   readonly webhooks: WebhookClient;
+  /** The hosts of the cluster, and taking them out of service. */
+  readonly hosts: HostClient;
 }
 
 /** Constructing it connects to nothing. Throws TypeError if `url` is not a URL. */
 export function createClient(options: ClientOptions): Client {
   new URL(options.url);
   const send = createSend(options);
-  const getRun: Client["getRun"] = async (id, wait = {}) =>
-    parseRun(
-      await readJson(await send({ method: "GET", path: runPath(id), headers: prefer(wait), signal: wait.signal })),
-    );
+  const { idempotency = DEFAULT_IDEMPOTENCY } = options;
   return {
-    createRun: (request, wait = {}) => createRun(send, request, wait),
-    getRun,
-    waitRun: (id, { signal } = {}) => waitRun(getRun, id, signal),
+    createRun: (request, wait = {}) =>
+      createRun(send, request, { idempotencyKey: idempotency === "auto" ? randomUUID() : undefined, ...wait }),
+    getRun: (id, wait = {}) => getRun(send, id, wait),
+    waitRun: (id, wait = {}) => waitRun(send, id, wait),
     listRuns: async ({ signal, ...query } = {}) =>
       parseRunPage(await readJson(await send({ method: "GET", path: "/v1/runs", query, signal }))),
     cancelRun: async (id, { signal } = {}) =>
@@ -112,22 +125,34 @@ export function createClient(options: ClientOptions): Client {
     images: createImageClient(send),
     keys: createKeyClient(send),
     tenants: createTenantClient(send),
+    schedules: createScheduleClient(send),
+    secrets: createSecretClient(send),
     webhooks: createWebhookClient(send),
+    hosts: createHostClient(send),
   };
 }
 
-async function createRun(send: Send, request: RunRequest, wait: WaitOptions): Promise<Run> {
-  const headers = { "content-type": "application/json", ...prefer(wait) };
-  const body = JSON.stringify(request);
-  return parseRun(await readJson(await send({ method: "POST", path: "/v1/runs", headers, body, signal: wait.signal })));
+async function createRun(send: Send, request: RunRequest, options: CreateOptions): Promise<Run> {
+  const { idempotencyKey, signal } = options;
+  const keyed = idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey };
+  const headers = { "content-type": "application/json", ...prefer(options), ...keyed };
+  const call = { method: "POST", path: "/v1/runs", headers, body: JSON.stringify(request), signal } as const;
+  return parseRun(await readJson(await send({ ...call, isRepeatable: idempotencyKey !== undefined })));
 }
 
-async function waitRun(getRun: Client["getRun"], id: string, signal: AbortSignal | undefined): Promise<Run> {
+async function getRun(send: Send, id: string, wait: WaitOptions, once = false): Promise<Run> {
+  const { signal } = wait;
+  return parseRun(
+    await readJson(await send({ method: "GET", path: runPath(id), headers: prefer(wait), signal, once })),
+  );
+}
+
+async function waitRun(send: Send, id: string, { signal, waitSeconds = WAIT_SECONDS }: WaitOptions): Promise<Run> {
   const patience = createPatience({ limit: WAIT_RETRIES, signal });
   for (;;) {
     const askedAt = monotonicMs();
     try {
-      const run = await getRun(id, { waitSeconds: WAIT_SECONDS, signal });
+      const run = await getRun(send, id, { waitSeconds, signal }, true);
       if (run.state === "finished") return run;
       patience.progress();
       await pause(MIN_POLL_MS - (monotonicMs() - askedAt), signal);
@@ -171,8 +196,4 @@ const runPath = (id: string, rest = ""): string => `/v1/runs/${encodeURIComponen
 /** RFC 7240, section 4.3. */
 function prefer({ waitSeconds }: WaitOptions): Record<string, string> {
   return waitSeconds === undefined ? {} : { prefer: `wait=${waitSeconds}` };
-}
-
-async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  if (ms > 0) await delay(ms, undefined, signal ? { signal } : undefined);
 }

@@ -10,10 +10,17 @@ import { readSettings } from "./settings.ts";
 import { UsageError } from "./usage-error.ts";
 
 export const GLOBAL_FLAGS = {
-  url: { value: "URL", says: "The gateway; otherwise MAYFLY_URL, otherwise http://127.0.0.1:8080." },
+  url: { value: "URL", says: "The gateway; otherwise MAYFLY_URL, a context, http://127.0.0.1:8080." },
+  context: { value: "CONTEXT", says: "The cluster, by its name; see mayfly context." },
   json: { says: "Print JSON, a document a line; errors too." },
   help: { short: "h", says: "Show help." },
 } as const satisfies FlagTable;
+
+/** Of commands that show things; see format.ts. */
+export const FORMAT_FLAG = {
+  value: "TEMPLATE",
+  says: "A line for each, such as '{{.id}} {{json .}}'; goes before --json.",
+} as const;
 
 /** What was said before the command's name. */
 export type GlobalFlags = Flags<typeof GLOBAL_FLAGS>;
@@ -23,6 +30,9 @@ export interface Input<T extends FlagTable> {
   readonly operands: readonly string[];
   readonly json: boolean;
   readonly io: Io;
+  /** `--url`, wherever it stood. */
+  readonly url: string | undefined;
+  /** Made when it is first asked for: a command that needs none works whatever the settings are. */
   readonly client: Client;
 }
 
@@ -30,7 +40,6 @@ interface Definition<T extends FlagTable> extends CommandFace {
   readonly flags: T;
   /** How many operands it takes; checked before `execute`. */
   readonly operands: { readonly min: number; readonly max: number };
-  readonly stopAtOperand?: boolean;
   readonly absent?: Readonly<Record<string, string>>;
   /** Exit codes of its own: 2 and 1 without them. */
   readonly usageExit?: number;
@@ -72,9 +81,17 @@ async function parseAndExecute<T extends FlagTable>(
     return EXIT.ok;
   }
   checkOperands(definition, operands);
-  const { url, apiKey } = readSettings(io.env, own.url ?? global.url);
-  const client = createClient({ url, apiKey, fetch: io.fetch });
-  return definition.execute({ flags, operands, json: own.json || global.json, io, client });
+  const url = own.url ?? global.url;
+  const connect = () =>
+    createClient({ ...readSettings(io.env, { url, context: own.context ?? global.context }), fetch: io.fetch });
+  let client: Client | undefined;
+  return definition.execute({
+    ...{ flags, operands, json: own.json || global.json, io, url },
+    get client() {
+      client ??= connect();
+      return client;
+    },
+  });
 }
 
 function checkOperands(

@@ -11,6 +11,10 @@ export interface CommandFace {
   readonly synopsis: string;
   readonly says: string;
   readonly flags: FlagTable;
+  /** What its first operand may be, if it does several things. */
+  readonly actions?: readonly string[];
+  /** Its first operand ends its flags. */
+  readonly stopAtOperand?: boolean;
   readonly examples: readonly string[];
   /** More to know, a paragraph a string. */
   readonly notes?: readonly string[];

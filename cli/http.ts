@@ -7,12 +7,21 @@ export interface ClientOptions {
   /** Of the gateway, such as `http://127.0.0.1:8080`; a path in it is kept as a prefix. */
   readonly url: string;
   readonly apiKey?: string | undefined;
+  /** Tries beyond the first of what is safe to repeat; 3 by default, 0 for none. */
+  readonly retries?: number | undefined;
+  /** Whether a run that is made is given an `Idempotency-Key`, so that it is safe to ask for it again. */
+  readonly idempotency?: Idempotency | undefined;
   /** Stands in for the global `fetch`, in tests or to go through a proxy. */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
 
+/** `auto`: the client makes a key for each run. */
+export type Idempotency = "auto" | "off";
+
+export const DEFAULT_IDEMPOTENCY: Idempotency = "auto";
+
 export interface Call {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | readonly string[] | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;
@@ -20,26 +29,32 @@ export interface Call {
   readonly body?: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
   readonly signal?: AbortSignal | undefined;
   /** For a caller with a patience of its own. */
-  readonly once?: true;
+  readonly once?: boolean | undefined;
+  /** Of a POST: obeying it twice is the same as obeying it once. */
+  readonly isRepeatable?: boolean;
 }
 
-/** Resolves to an answer with a 2xx status. A GET whose connection fails is made again; a POST never is. */
+/**
+ * Resolves to an answer with a 2xx status. A GET, and what is marked as repeatable, is tried again if the connection fails or the
+ * gateway has no room now; any other POST never is.
+ */
 export type Send = (call: Call) => Promise<Response>;
 
-/** Tries of a GET beyond the first. A POST could have been obeyed before its connection broke. */
-const GET_RETRIES = 3;
+const RETRIES = 3;
 
 export function createSend(options: ClientOptions): Send {
   const exchange = (call: Call) => exchangeOnce(options, call);
   return async (call) => {
-    if (call.method !== "GET" || call.once) return exchange(call);
-    const patience = createPatience({ limit: GET_RETRIES, signal: call.signal });
+    // A POST could have been obeyed before its connection broke.
+    if ((call.method !== "GET" && !call.isRepeatable) || call.once) return exchange(call);
+    const patience = createPatience({ limit: options.retries ?? RETRIES, signal: call.signal });
     for (;;) {
       try {
         return await exchange(call);
       } catch (error) {
-        // A refusal is the caller's to judge: only a connection that failed is tried again here.
-        if (!isClientError(error) || error.status !== undefined) throw error;
+        call.signal?.throwIfAborted();
+        // More work is not insisted on where there is too much already: that is the caller's to decide.
+        if (call.method !== "GET" && isClientError(error) && error.code === "resource_exhausted") throw error;
         await patience.afterFailure(error);
       }
     }

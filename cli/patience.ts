@@ -2,7 +2,7 @@
 // lose its connection often, but never many times in a row.
 
 import { setTimeout as delay } from "node:timers/promises";
-import { isClientError } from "./client-error.ts";
+import { type ClientError, isClientError } from "./client-error.ts";
 
 export interface Patience {
   /** Something new came: failures before it no longer count. */
@@ -14,7 +14,10 @@ export interface Patience {
 export interface PatienceOptions {
   /** Tries after a failure, without progress between them. */
   readonly limit: number;
-  /** Wait before the second such try, in ms; it doubles from there. The first is made at once. */
+  /**
+   * Wait before the second such try, in ms; it doubles from there, less up to half of it at random, so that many callers do not come
+   * back together. The first is made at once if the connection failed, and after one step if the gateway refused.
+   */
   readonly stepMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -30,15 +33,29 @@ export function createPatience({ limit, stepMs = 100, signal }: PatienceOptions)
     },
     async afterFailure(error) {
       if (!isTransient(error) || failures >= limit) throw error;
-      const backoffMs = failures === 0 ? 0 : stepMs * 2 ** (failures - 1);
-      const askedMs = isClientError(error) ? (error.retryAfterMs ?? 0) : 0;
+      const { status, retryAfterMs = 0 } = error;
+      const backoffMs = failures === 0 && status === undefined ? 0 : stepMs * 2 ** Math.max(0, failures - 1);
       failures += 1;
-      await delay(Math.min(Math.max(backoffMs, askedMs), MAX_WAIT_MS), undefined, signal ? { signal } : undefined);
+      const waitMs = Math.min(Math.max(jittered(backoffMs), retryAfterMs), MAX_WAIT_MS);
+      await pause(waitMs, signal);
     },
   };
 }
 
+/** Throws the signal's own reason if it aborts meanwhile. */
+export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  if (ms <= 0) return;
+  try {
+    await delay(ms, undefined, signal ? { signal } : undefined);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+const jittered = (ms: number): number => ms * (1 - Math.random() / 2);
+
 /** True if the same request may succeed later: the gateway was not there, or said that it has no room now. */
-function isTransient(error: unknown): boolean {
+function isTransient(error: unknown): error is ClientError {
   return isClientError(error) && (error.code === "unavailable" || error.code === "resource_exhausted");
 }

@@ -3,7 +3,10 @@
 import { type Command, GLOBAL_FLAGS } from "./command.ts";
 import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
+import { completion } from "./commands/completion.ts";
+import { context } from "./commands/context.ts";
 import { deliveries } from "./commands/deliveries.ts";
+import { hosts } from "./commands/hosts.ts";
 import { image } from "./commands/image.ts";
 import { images } from "./commands/images.ts";
 import { inspect } from "./commands/inspect.ts";
@@ -16,8 +19,12 @@ import { pull } from "./commands/pull.ts";
 import { rmi } from "./commands/rmi.ts";
 import { run } from "./commands/run.ts";
 import { save } from "./commands/save.ts";
+import { schedule } from "./commands/schedule.ts";
+import { secrets } from "./commands/secrets.ts";
+import { stats } from "./commands/stats.ts";
 import { tenants } from "./commands/tenants.ts";
 import { wait } from "./commands/wait.ts";
+import { complete } from "./completion.ts";
 import { EXIT } from "./exit-codes.ts";
 import { type FlagTable, parseFlags } from "./flags.ts";
 import { programHelp } from "./help.ts";
@@ -41,12 +48,21 @@ export const COMMANDS: readonly Command[] = [
   image,
   load,
   save,
+  schedule,
+  secrets,
   keys,
   tenants,
+  hosts,
+  stats,
+  context,
+  completion,
   bench,
 ];
 
 const PROGRAM_FLAGS = { ...GLOBAL_FLAGS, version: { says: "Show the version." } } as const satisfies FlagTable;
+
+/** For the shells' scripts alone, and so not among the commands. */
+const COMPLETE = "__complete";
 
 /** Never throws. Whatever it has to say has been written by the time it resolves. */
 export async function program(args: readonly string[], io: Io): Promise<number> {
@@ -62,6 +78,7 @@ async function dispatch(args: readonly string[], io: Io): Promise<number> {
   const { flags, operands } = parseFlags(args, PROGRAM_FLAGS, { stopAtOperand: true });
   const [name, ...rest] = operands;
   if (flags.version) return printVersion(io, flags.json);
+  if (name === COMPLETE) return printCompletions(rest, io);
   if (name === "help" && rest[0] !== undefined && rest[0] !== "help")
     return findCommand(rest[0]).run(["--help"], flags, io);
   if (name === "help" || (name === undefined && flags.help)) return printHelp(io);
@@ -79,6 +96,12 @@ function findCommand(name: string): Command {
 
 async function printVersion(io: Io, json: boolean): Promise<number> {
   await (json ? printJson(io, { version: io.version }) : io.stdout.write(`mayfly ${io.version}\n`));
+  return EXIT.ok;
+}
+
+async function printCompletions([dashes, ...words]: readonly string[], io: Io): Promise<number> {
+  if (dashes !== "--") throw new UsageError(`${COMPLETE} takes -- and the words up to the cursor`);
+  for (const word of await complete(words, COMMANDS, io)) await io.stdout.write(`${word}\n`);
   return EXIT.ok;
 }
 

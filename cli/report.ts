@@ -1,6 +1,6 @@
 // How a command tells that it failed: lines for people, or one JSON document with `--json`. Both go to stderr.
 
-import { isMayflyError } from "../core/errors.ts";
+import { isErrno, isMayflyError } from "../core/errors.ts";
 import { formatDuration } from "../core/units.ts";
 import { type ClientError, type FieldProblem, isClientError } from "./client-error.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -57,9 +57,29 @@ function explainRefusal(error: ClientError): string {
   const lines = [`${error.detail} (${error.reason})`];
   for (const { field, message } of error.errors) lines.push(`  ${field}: ${message}`);
   if (error.retryAfterMs !== undefined) lines.push(`  try again in ${formatDuration(error.retryAfterMs)}`);
-  if (error.reason === "gateway_unreachable") lines.push("  --url or MAYFLY_URL say where the gateway is");
-  if (error.code === "unauthenticated") lines.push("  MAYFLY_API_KEY_FILE or MAYFLY_API_KEY give the key");
-  return lines.join("\n");
+  return [...lines, ...adviceFor(error)].join("\n");
+}
+
+/** What to do now, a line each. */
+function adviceFor({ reason, code, status, cause }: ClientError): string[] {
+  if (code === "unauthenticated") {
+    return [
+      "  MAYFLY_API_KEY_FILE=FILE or MAYFLY_API_KEY=KEY give the key; for good:",
+      "  mayfly context create NAME --url URL --key-file FILE",
+    ];
+  }
+  if (reason === "scope_missing") return ["  give a key with that scope, or ask whoever has one"];
+  if (reason !== "gateway_unreachable" || status !== undefined) return [];
+  const elsewhere =
+    "  is it elsewhere? --url URL, MAYFLY_URL=URL or a context (mayfly context) say where the gateway is";
+  return isRefused(cause)
+    ? ["  nothing listens there; npm run quickstart starts a cluster on this machine", elsewhere]
+    : [elsewhere];
+}
+
+/** `fetch` hides the connection's own error in its cause. */
+function isRefused(thrown: unknown): boolean {
+  return isErrno(thrown instanceof Error ? (thrown.cause ?? thrown) : thrown, "ECONNREFUSED");
 }
 
 function indent(text: string): string {

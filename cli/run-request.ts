@@ -33,6 +33,7 @@ export function buildRequest(flags: RunFlags, operands: readonly string[], calle
     pull: flags.pull,
     ...programOf(flags.entrypoint, command),
     env: nonEmpty(readEnvironment(flags.env, readFiles(flags["env-file"], caller), caller.env)),
+    secretEnv: nonEmpty(readSecretEnv(flags["secret-env"])),
     workdir: flags.workdir,
     user: flags.user,
     stdin: flags.interactive ? { stream: true } : undefined,
@@ -94,6 +95,16 @@ function readLabels(entries: readonly string[]): Record<string, string> {
     entries.map((entry) => {
       const equals = entry.indexOf("=");
       return equals === -1 ? [entry, ""] : [entry.slice(0, equals), entry.slice(equals + 1)];
+    }),
+  );
+}
+
+/** `TOKEN=api-token`, or `TOKEN` where the secret has the variable's name. */
+function readSecretEnv(entries: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    entries.map((entry) => {
+      const equals = entry.indexOf("=");
+      return equals === -1 ? [entry, entry] : [entry.slice(0, equals), entry.slice(equals + 1)];
     }),
   );
 }

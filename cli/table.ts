@@ -2,13 +2,19 @@
 
 import { formatDuration } from "../core/units.ts";
 
+/** What a cell looks like; it must not change how wide the cell is. */
+type Look = (cell: string, column: number, row: number) => string;
+
 /** Pads every column but the last to its widest cell, two spaces apart. */
-export function alignColumns(rows: readonly (readonly string[])[]): string[] {
+export function alignColumns(rows: readonly (readonly string[])[], look: Look = (cell) => cell): string[] {
   const cells = rows.map((row) => row.map(printable));
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => (row[column] ?? "").length)));
-  return cells.map((row) =>
+  return cells.map((row, index) =>
     row
-      .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+      .map((cell, column) => {
+        const padding = column === row.length - 1 ? 0 : (widths[column] ?? 0) - cell.length;
+        return look(cell, column, index) + " ".repeat(padding);
+      })
       .join("  ")
       .trimEnd(),
   );

@@ -8,7 +8,7 @@ import { DURATION_FORM, formatDuration, parseDuration, parseSize, SIZE_FORM } fr
  * The `mayfly` command's, and so perhaps set in a shell that starts a process. The command's variables for a key are not let
  * pass: MAYFLY_API_KEY_FILE may well be a mistyped MAYFLY_API_KEYS_FILE.
  */
-const COMMAND_VARIABLES = ["MAYFLY_URL"];
+const COMMAND_VARIABLES = ["MAYFLY_URL", "MAYFLY_CONTEXT"];
 
 /** One variable: how it is read, what it means, what holds without it. */
 export interface Setting<T> {

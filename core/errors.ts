@@ -40,6 +40,16 @@ export const REASONS = {
   run_not_found: { code: "not_found", says: "There is no such run, or its retention is over." },
   batch_not_found: { code: "not_found", says: "There is no such batch, or its retention is over." },
   key_not_found: { code: "not_found", says: "There is no API key with this id." },
+  secret_not_found: { code: "not_found", says: "There is no such secret, or it has gone since the run was accepted." },
+  secret_unreadable: {
+    code: "failed_precondition",
+    says: "The host cannot open a secret of the run: it lacks the key, or what is kept is not what was sealed.",
+  },
+  secrets_disabled: { code: "failed_precondition", says: "The gateway has no key to seal secrets with." },
+  too_many_secrets: { code: "failed_precondition", says: "There are as many secrets as may be." },
+  schedule_not_found: { code: "not_found", says: "The tenant has no schedule of this name." },
+  schedule_exists: { code: "already_exists", says: "The tenant has a schedule of this name." },
+  too_many_schedules: { code: "failed_precondition", says: "There are as many schedules as may be." },
   host_not_found: { code: "not_found", says: "There is no such host, or it does not live any more." },
   image_not_allowed: {
     code: "permission_denied",

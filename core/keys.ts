@@ -7,6 +7,8 @@ export const keys = {
   run: (id: string) => `${TAG}:run:${id}`,
   /** String: what the program is to read; complete once the record says `stdinClosed`. */
   stdin: (id: string) => `${TAG}:run:${id}:stdin`,
+  /** String: the files that the run brings along, as JSON; gone when it has finished. */
+  files: (id: string) => `${TAG}:run:${id}:files`,
   /** Strings: the kept bytes of each stream, so that an offset is a byte offset. */
   output: (id: string, stream: "stdout" | "stderr") => `${TAG}:run:${id}:${stream}`,
   /** Set: ids of the gateways that have a request waiting for the run. */
@@ -41,6 +43,8 @@ export const keys = {
   index: (tenant: string) => `${TAG}:runs:${tenant}`,
   /** String with a time to live: a host's record (host.ts). */
   host: (id: string) => `${TAG}:host:${id}`,
+  /** String: what an operator has told a host, JSON (host.ts). Outlives the worker. */
+  duty: (host: string) => `${TAG}:duty:${host}`,
   /** Sorted set: ids of hosts by their last heartbeat (Redis time, ms). */
   hosts: `${TAG}:hosts`,
   /** String: what members of the cluster sign requests to each other with (host-token.ts). */
@@ -65,6 +69,14 @@ export const keys = {
   batchesDue: `${TAG}:batches-due`,
   /** Sorted set: all kept batches of a tenant, score 0, ordered by id and so by creation. */
   batches: (tenant: string) => `${TAG}:batches:${tenant}`,
+  /** Hash: a secret, sealed. `of` is `<tenant, or * for all>:<name>`. */
+  sealed: (of: string) => `${TAG}:sealed:${of}`,
+  /** Sorted set: `TENANT NAME` of all secrets, score 0. */
+  secrets: `${TAG}:secrets`,
+  /** Hash: a schedule. `of` is `<tenant>:<name>`. */
+  schedule: (of: string) => `${TAG}:schedule:${of}`,
+  /** Sorted set: `TENANT NAME` of all schedules, score 0. */
+  schedules: `${TAG}:schedules`,
   /** Sorted set: what is to be told by webhook, such as `run:<id>`, by the moment (Redis time, ms) from which it is due. */
   webhooks: `${TAG}:webhooks`,
   /** Hash: what is told of: a run, or what else has the fields `state`, `tenant` and, with the host's name in it, `webhook`. */

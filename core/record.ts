@@ -15,7 +15,7 @@ export interface RunRecord {
   readonly attempt: number;
   /** How many attempts have had their program started; `retries` bounds it. */
   readonly startedAttempts: number;
-  /** As it was asked for, less its stdin. */
+  /** As it was asked for, less its stdin and what is in its files. */
   readonly request: RunRequest;
   readonly stdinClosed: boolean;
   readonly createdAt: number;
@@ -30,9 +30,14 @@ export interface RunRecord {
   /** Why the host that held the run let go of it, if it did so by itself. */
   readonly givenUp?: string | undefined;
   readonly cancelRequested: boolean;
+  /** The name of the schedule that made it. */
+  readonly schedule?: string | undefined;
   /** The terminal's size, once it is another than the one that was asked for. */
   readonly terminalSize?: TerminalSize | undefined;
   readonly pulling?: Pulling | undefined;
+  /** The trace that its attempts continue, as W3C Trace Context has it; of the form that telemetry/trace-context.ts lets pass. */
+  readonly traceparent?: string | undefined;
+  readonly tracestate?: string | undefined;
   readonly outcome?: Outcome | undefined;
   readonly receipt?: Receipt | undefined;
   readonly stdout?: StreamFacts | undefined;
@@ -60,9 +65,12 @@ export function parseRecord(hash: Hash): RunRecord | undefined {
     host: hash.host,
     holder: hash.holder,
     givenUp: hash.givenUp,
+    schedule: hash.schedule,
     cancelRequested: optional(flag, hash, "cancelRequested") ?? false,
     terminalSize: optional(json<TerminalSize>, hash, "terminalSize"),
     pulling: optional(json<Pulling>, hash, "pulling"),
+    traceparent: hash.traceparent,
+    tracestate: hash.tracestate,
     outcome: optional(outcome, hash, "outcome"),
     receipt: optional(json<Receipt>, hash, "receipt"),
     stdout: optional(json<StreamFacts>, hash, "stdout"),

@@ -5,6 +5,8 @@
 
 import { z } from "zod";
 import { TerminalSize } from "./control.ts";
+import { RunFiles } from "./files.ts";
+import { SECRET_BOUNDS, SecretName } from "./secret.ts";
 import { DURATION_FORM, formatDuration, formatSize, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
 import { Webhook } from "./webhook.ts";
 
@@ -176,6 +178,14 @@ export const RunRequest = z
         example: { GREETING: "hello" },
       })
       .optional(),
+    secretEnv: z
+      .record(environmentName, SecretName)
+      .refine((env) => Object.keys(env).length <= SECRET_BOUNDS.ofRun, `has more than ${SECRET_BOUNDS.ofRun} names`)
+      .meta({
+        description: `Variables whose values are secrets of the operator's, by the secret's name; at most ${SECRET_BOUNDS.ofRun}. A tenant's own secret stands before one for all.`,
+        example: { API_TOKEN: "api-token" },
+      })
+      .optional(),
     workdir: cString
       .startsWith("/", "must be absolute")
       .max(4096)
@@ -187,6 +197,7 @@ export const RunRequest = z
       .meta({ description: "name, uid, name:group or uid:gid, looked up in the image.", example: "1000:1000" })
       .optional(),
     stdin: Stdin.optional(),
+    files: RunFiles.optional(),
     terminal: TerminalSize.optional(),
     limits: Limits.optional(),
     timeouts: Timeouts.optional(),
@@ -246,6 +257,11 @@ export const RunRequest = z
   .superRefine((request, context) => {
     if (request.delay !== undefined && request.notBefore !== undefined)
       context.addIssue({ code: "custom", path: ["notBefore"], message: "and delay exclude each other" });
+    if (request.files !== undefined && request.terminal !== undefined)
+      context.addIssue({ code: "custom", path: ["files"], message: "and terminal exclude each other" });
+    for (const name of Object.keys(request.secretEnv ?? {}))
+      if (request.env !== undefined && Object.hasOwn(request.env, name))
+        context.addIssue({ code: "custom", path: ["secretEnv", name], message: "is in env, too" });
     const bytes = argumentBytes(request);
     if (bytes > BOUNDS.argumentBytes) {
       context.addIssue({

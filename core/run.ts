@@ -144,6 +144,7 @@ export const Run = z
     state: RunState,
     image: z.string(),
     labels: z.record(z.string(), z.string()),
+    schedule: z.string().optional().meta({ description: "The name of the schedule that made it." }),
     attempt: z.int(),
     createdAt: z.string(),
     startedAt: z.string().meta({ description: "When the program of this attempt started." }).optional(),

@@ -45,7 +45,7 @@ local function finish(run, waiters, deadlines, id, at, outcome, retention)
   for _, gateway in ipairs(gateways) do
     redis.call('PUBLISH', '${channels.gateway("")}' .. gateway, message)
   end
-  redis.call('DEL', run .. ':stdin', waiters)
+  redis.call('DEL', run .. ':stdin', run .. ':files', waiters)
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
   end_item(run, id, at, outcome, retention)
 end

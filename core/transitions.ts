@@ -51,13 +51,13 @@ const CHANGED = channels.changed("");
 /**
  * Where nobody waits, a run that fits what some host offers is given to it at once; else it waits.
  * ARGV: id, tenant, pool, cpus, memory, pids, size, priority, concurrency key or "", its max, due (`+ms` from now, or a moment), queue ms, max queued, kept runs,
- * waiter or "", stdin or "", idempotency key's name or "", digest of the body, its ms, then field, value …
+ * waiter or "", stdin or "", idempotency key's name or "", digest of the body, its ms, files or "", then field, value …
  * → {"accepted" | "known" | "conflict", id} | {"full"} | {"quota", limit} | {"too large"}
  */
 const submit = define(`
   local run, waiters, index, stdin, offers = unpack(KEYS)
   local id, tenant, pool, cpus, memoryBytes, pids, size, priority, key, keyMax, due, queueMs, max, kept = unpack(ARGV)
-  local waiter, input, idempotency, body, remembered = unpack(ARGV, 15)
+  local waiter, input, idempotency, body, remembered, files = unpack(ARGV, 15)
   local at = now()
   if redis.call('EXISTS', run) == 1 then return { 'accepted', id } end -- A command that was sent twice.
   if idempotency ~= '' then
@@ -80,13 +80,14 @@ const submit = define(`
   end
 
   local fields = { 'id', id, 'state', 'queued', 'tenant', tenant, 'pool', pool, 'cpus', cpus, 'memoryBytes', memoryBytes, 'pids', pids, 'size', size,
-    'attempt', 1, 'createdAt', at, 'queuedAt', at, unpack(ARGV, 20) }
+    'attempt', 1, 'createdAt', at, 'queuedAt', at, unpack(ARGV, 21) }
   local function also(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
   if p.priority > 0 then also('priority', priority) end
   if p.key then also('key', key) also('keyMax', keyMax) end
   if p.dueAt > at then also('dueAt', p.dueAt) end
   redis.call('HSET', run, unpack(fields))
   if input ~= '' then redis.call('SET', stdin, input) end
+  if files ~= '' then redis.call('SET', run .. ':files', files) end
   if waiter ~= '' then redis.call('SADD', waiters, waiter) end
   if idempotency ~= '' then redis.call('SET', idempotency, body .. ' ' .. id, 'PX', remembered) end
   redis.call('ZADD', index, 0, id)

@@ -1,18 +1,21 @@
-// Writes docs/errors.md and docs/configuration.md from the tables that the code itself uses:
+// Writes docs/errors.md, docs/configuration.md and docs/api.md from the tables and the routes that the code itself uses:
 //
 //   node docs/print-reference.ts
 //
-// A test holds the two pages to what is printed here.
+// A test holds the pages to what is printed here.
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describeSettings } from "../core/config.ts";
 import { CODES, type ErrorReason, REASONS } from "../core/errors.ts";
 import { GATEWAY_SETTINGS } from "../gateway/config.ts";
+import { OTEL_SETTINGS } from "../telemetry/settings.ts";
 import { WEAKNESSES, WORKER_SETTINGS } from "../worker/config.ts";
+import { openApi, printApi } from "./print-api.ts";
 
 /** The pages by their names in this folder. */
-export const PAGES: Readonly<Record<string, () => string>> = {
+export const PAGES: Readonly<Record<string, () => string | Promise<string>>> = {
+  "api.md": printCalls,
   "errors.md": printErrors,
   "configuration.md": printConfiguration,
 };
@@ -34,6 +37,17 @@ function printErrors(): string {
   );
 }
 
+async function printCalls(): Promise<string> {
+  return page(
+    "The API",
+    [
+      "Every call of a gateway, from the document that it serves at `/openapi.json` (OpenAPI 3.1), which has the shapes of all bodies and answers. With",
+      "keys, a call carries one as `authorization: Bearer`; `MAYFLY_URL` is where the gateway is. What fails is answered as [errors.md](errors.md) says.",
+    ],
+    printApi(await openApi()),
+  );
+}
+
 function printConfiguration(): string {
   return page(
     "Configuration",
@@ -45,9 +59,18 @@ function printConfiguration(): string {
     [
       ...["## Gateway", "", describeSettings(GATEWAY_SETTINGS), ""],
       ...["## Worker", "", describeSettings(WORKER_SETTINGS), ""],
+      ...["## Telemetry", "", ...telemetry(), "", describeSettings(OTEL_SETTINGS), ""],
       ...["## Hosts", "", ...hosts()],
     ],
   );
+}
+
+function telemetry(): string[] {
+  return [
+    "Gateway and worker take the standard variables of OpenTelemetry too: those below, and `OTEL_EXPORTER_OTLP_*` for headers, certificates,",
+    "compression and time-outs, and `OTEL_RESOURCE_ATTRIBUTES`, which its SDK reads itself. What is told, and who may read `/metrics`:",
+    "[telemetry.md](telemetry.md).",
+  ];
 }
 
 function hosts(): string[] {
@@ -79,5 +102,5 @@ function page(title: string, introduction: readonly string[], body: readonly str
 }
 
 if (import.meta.main) {
-  for (const [name, print] of Object.entries(PAGES)) writeFileSync(join(import.meta.dirname, name), print());
+  for (const [name, print] of Object.entries(PAGES)) writeFileSync(join(import.meta.dirname, name), await print());
 }

@@ -18,6 +18,7 @@ export function toRun(record: RunRecord, kept?: Kept): Run {
     image: request.image,
     labels: request.labels ?? {},
     attempt,
+    ...(record.schedule === undefined ? {} : { schedule: record.schedule }),
     createdAt: wallTime(record.createdAt),
     ...(record.startedAt === undefined ? {} : { startedAt: wallTime(record.startedAt) }),
     ...(record.finishedAt === undefined ? {} : { finishedAt: wallTime(record.finishedAt) }),

@@ -10,17 +10,22 @@ import { MayflyError, toMayflyError } from "../core/errors.ts";
 import { describeIssues } from "../core/issues.ts";
 import type { Log } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
+import { type Telemetry, untold } from "../telemetry/telemetry.ts";
 import type { FindCaller } from "./api-keys.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Access } from "./dispatch/access.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
+import type { Duties } from "./dispatch/duties.ts";
 import type { Hosts } from "./dispatch/hosts.ts";
 import type { TakeToken } from "./dispatch/rate-limits.ts";
+import type { Schedules } from "./dispatch/schedules.ts";
+import type { SecretStore } from "./dispatch/secret-store.ts";
 import { withoutKeys } from "./key-material.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { dropBody } from "./middleware/drop-body.ts";
 import { limitBody } from "./middleware/limit-body.ts";
 import { limitRate } from "./middleware/limit-rate.ts";
+import { observe } from "./middleware/observe.ts";
 import { requireJson } from "./middleware/require-json.ts";
 import { requireScope } from "./middleware/require-scope.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
@@ -35,7 +40,11 @@ import { registerImages } from "./routes/images.ts";
 import { registerImageArchives } from "./routes/images-archives.ts";
 import { registerImageStreams } from "./routes/images-streams.ts";
 import { registerKeys } from "./routes/keys.ts";
+import { registerMetrics } from "./routes/metrics.ts";
+import { registerRaw } from "./routes/raw.ts";
 import { registerRuns } from "./routes/runs.ts";
+import { registerSchedules } from "./routes/schedules.ts";
+import { registerSecrets } from "./routes/secrets.ts";
 import { registerTenants } from "./routes/tenants.ts";
 import { registerWebhooks } from "./routes/webhooks.ts";
 import type { Webhooks } from "./webhooks/webhooks.ts";
@@ -49,42 +58,66 @@ export interface AppOptions {
     readonly limits: { readonly take: TakeToken };
   };
   readonly webhooks: Webhooks;
+  readonly duties: Duties;
+  readonly schedules: Schedules;
+  readonly secrets: SecretStore;
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
   readonly maxArchiveBytes: number;
+  readonly maxStdinBytes: number;
   readonly log: Log;
+  /** Without it nothing is traced, and what is counted is read by nobody else. */
+  readonly telemetry?: Telemetry;
 }
 
 const DESCRIPTION = "Runs containers on demand: one call, one fresh container, exactly one recorded outcome.";
 
 export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
-  const { dispatcher, hosts, access, webhooks, findCaller, maxBodyBytes, maxArchiveBytes, log } = options;
+  const {
+    dispatcher,
+    hosts,
+    access,
+    webhooks,
+    duties,
+    schedules,
+    secrets,
+    findCaller,
+    maxArchiveBytes,
+    maxStdinBytes,
+    log,
+    telemetry = untold(),
+  } = options;
   const app = new OpenAPIHono<GatewayEnv>({
     defaultHook: (result, c) => {
       if (!result.success) return invalid(c, result.error);
     },
   });
   app.use(requestId());
+  app.use(observe(telemetry));
   app.use(wideEvent(log));
   app.use(dropBody());
   app.use(findCaller ? authenticate(findCaller) : trustLoopback());
   app.use(limitRate(access.limits.take));
   app.use(requireScope());
-  app.use(limitBody(maxBodyBytes, maxArchiveBytes));
+  app.use(limitBody(options));
   app.use(requireJson());
 
   registerRuns(app, dispatcher, webhooks.destinations);
+  registerRaw(app, dispatcher, maxStdinBytes);
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
   registerWebhooks(app, dispatcher, webhooks);
-  registerHosts(app, hosts);
+  registerSchedules(app, schedules, webhooks.destinations);
+  registerSecrets(app, secrets);
+  registerHosts(app, hosts, duties);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);
   registerImageArchives(app, hosts, { maxArchiveBytes, log });
   registerKeys(app, access.keys);
   registerTenants(app, access.tenants);
   registerHealth(app, dispatcher.store);
+  registerMetrics(app, telemetry.metrics);
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
   const document = () =>
     describeScopes(

@@ -2,6 +2,7 @@
 
 import { BATCH_BOUNDS } from "../core/batch.ts";
 import { type Config, count, duration, list, optional, redisUrlFile, secretFile, size, text } from "../core/config.ts";
+import { keyringFile } from "../core/secret.ts";
 import { ALLOW_FORM, parseAllowList } from "./webhooks/allow-list.ts";
 import { MAX_ATTEMPTS } from "./webhooks/schedule.ts";
 
@@ -30,6 +31,7 @@ export const GATEWAY_SETTINGS = {
     "The most that a run may be sent as stdin, in all; it is held in Redis until the run is over.",
     { fallback: "64MiB" },
   ),
+  secretsKeys: keyringFile(),
   pools: list("MAYFLY_POOLS", "The pools that a run may name; others are refused.", { fallback: "default" }),
   maxQueued: count("MAYFLY_MAX_QUEUED", "How many runs of one pool may wait; more are refused with 429.", {
     fallback: "100000",

@@ -1,6 +1,7 @@
 // What a request carries from the middleware to its route.
 
 import type { Scope } from "../core/api-key.ts";
+import type { Span } from "../telemetry/tracing.ts";
 
 export interface GatewayEnv {
   Variables: {
@@ -17,5 +18,7 @@ export interface GatewayEnv {
     key: string;
     /** The run that the request is about, for the log. */
     run: string;
+    /** Of the request; what is done for it continues its trace. */
+    span: Span;
   };
 }

@@ -8,15 +8,21 @@ import { readConfig } from "../core/config.ts";
 import { MayflyError, toMayflyError } from "../core/errors.ts";
 import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
+import { startTelemetry } from "../telemetry/start.ts";
 import { type FindCaller, parseApiKeys } from "./api-keys.ts";
 import { createApp } from "./app.ts";
 import { GATEWAY_SETTINGS, type GatewayConfig } from "./config.ts";
 import { Access } from "./dispatch/access.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Duties } from "./dispatch/duties.ts";
 import { Hosts } from "./dispatch/hosts.ts";
+import { countRuns, measureQueues, observeSettled } from "./dispatch/queue-metrics.ts";
 import { Reaper } from "./dispatch/reaper.ts";
 import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "./dispatch/redis.ts";
 import { RunStore } from "./dispatch/run-store.ts";
+import { ScheduleStore } from "./dispatch/schedule-store.ts";
+import { Schedules } from "./dispatch/schedules.ts";
+import { SecretStore } from "./dispatch/secret-store.ts";
 import { Signals } from "./dispatch/signals.ts";
 import { dropPrivileges } from "./privileges.ts";
 import { Deliverer } from "./webhooks/deliverer.ts";
@@ -57,6 +63,7 @@ async function main(config: GatewayConfig): Promise<void> {
     );
   }
   const gatewayId = newIncarnation();
+  const telemetry = await startTelemetry(process.env, { service: "mayfly-gateway", instance: gatewayId }, log);
   const redis = connectRedis(config.redisUrl);
   const subscriber = connectSubscriber(config.redisUrl);
   for (const client of [redis, subscriber]) client.on("error", (error) => log.warn("redis.error", { error }));
@@ -73,13 +80,37 @@ async function main(config: GatewayConfig): Promise<void> {
     maxBody: maxBodyBytes,
     maxArchive: maxArchiveBytes,
   } = config;
-  const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs });
+  const count = countRuns(telemetry);
+  measureQueues(telemetry, redis, config.pools);
+  const onQueuedCancelled = () => count("cancelled");
+  const store = new RunStore({ redis, maxQueued, maxKept, maxStdinBytes, retentionMs, onQueuedCancelled });
   const dispatcher = new Dispatcher({ store, signals, gatewayId, maxWaiting, pools: config.pools });
   const hosts = new Hosts({ store, secret: clusterSecret(redis) });
+  const duties = new Duties(redis, hosts);
   const { webhookAllow: allow, webhookTimeout: timeoutMs, webhookAttempts: maxTries } = config;
   const webhooks = createWebhooks(scriptsOn(redis), { allow, timeoutMs });
-  const app = createApp({ dispatcher, hosts, access, webhooks, findCaller, maxBodyBytes, maxArchiveBytes, log });
-  const reaper = new Reaper(store, config.pools, log);
+  const schedules = new Schedules({
+    redisUrl: config.redisUrl,
+    store: new ScheduleStore(redis),
+    runs: dispatcher,
+    log,
+  });
+  const secrets = new SecretStore(redis, config.secretsKeys);
+  const limits = { maxBodyBytes, maxArchiveBytes, maxStdinBytes };
+  const app = createApp({
+    dispatcher,
+    hosts,
+    access,
+    webhooks,
+    duties,
+    schedules,
+    secrets,
+    findCaller,
+    ...limits,
+    log,
+    telemetry,
+  });
+  const reaper = new Reaper(store, config.pools, log, observeSettled(telemetry, redis, count));
   const sources = { run: runNotice((id, tenant) => store.get(id, tenant)) };
   const deliverer = new Deliverer({ ...webhooks, sources, maxTries, timeoutMs, log });
 
@@ -95,6 +126,7 @@ async function main(config: GatewayConfig): Promise<void> {
   const user = dropPrivileges(config.user);
   reaper.start();
   deliverer.start();
+  schedules.start();
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return;
@@ -107,8 +139,8 @@ async function main(config: GatewayConfig): Promise<void> {
     setTimeout(() => dispatcher.leave(), STOP_MS).unref();
     setTimeout(() => server.closeAllConnections(), STOP_MS + 1_000).unref();
     setTimeout(() => process.exit(1), 2 * STOP_MS).unref();
-    await Promise.all([closed, reaper.close(), deliverer.close()]);
-    await hosts.close();
+    await Promise.all([closed, reaper.close(), deliverer.close(), schedules.close()]);
+    await Promise.all([hosts.close(), telemetry.stop()]);
     redis.disconnect();
     subscriber.disconnect();
     log.info("gateway.stopped");

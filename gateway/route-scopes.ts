@@ -5,6 +5,7 @@ import type { Scope } from "../core/api-key.ts";
 /** By method and path, as Hono has it. HEAD is answered by GET's routes, and wants what they want. */
 export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "POST /v1/runs": "submit",
+  "POST /v1/run/:image{.+}": "submit",
   "POST /v1/runs/:id/stdin": "submit",
   "POST /v1/runs/:id/resize": "submit",
   "POST /v1/runs/:id/deliveries/retry": "submit",
@@ -12,6 +13,13 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "GET /v1/webhooks/secret": "submit",
   "POST /v1/webhooks/secret/rotate": "submit",
 
+  "POST /v1/schedules": "submit",
+  "POST /v1/schedules/:name/pause": "submit",
+  "POST /v1/schedules/:name/resume": "submit",
+  "DELETE /v1/schedules/:name": "submit",
+
+  "GET /v1/schedules": "read",
+  "GET /v1/schedules/:name": "read",
   "GET /v1/runs": "read",
   "GET /v1/runs/:id": "read",
   "GET /v1/runs/:id/output/:stream": "read",
@@ -33,11 +41,19 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "POST /v1/images/prune": "admin",
   "POST /v1/images/pull": "admin",
   "POST /v1/images/verify": "admin",
+  "GET /metrics": "admin",
   "GET /v1/hosts": "admin",
+  "GET /v1/hosts/:id": "admin",
+  "POST /v1/hosts/:id/cordon": "admin",
+  "POST /v1/hosts/:id/drain": "admin",
+  "POST /v1/hosts/:id/uncordon": "admin",
   "GET /v1/keys": "admin",
   "POST /v1/keys": "admin",
   "POST /v1/keys/:id/rotate": "admin",
   "DELETE /v1/keys/:id": "admin",
+  "GET /v1/secrets": "admin",
+  "PUT /v1/secrets/:name": "admin",
+  "DELETE /v1/secrets/:name": "admin",
   "GET /v1/tenants": "admin",
   "GET /v1/tenants/:name": "admin",
   "PATCH /v1/tenants/:name": "admin",
@@ -60,7 +76,8 @@ const RATE_LIMITED = {
 export function describeScopes<T extends { paths?: object | undefined }>(document: T): T {
   for (const [path, methods] of Object.entries(document.paths ?? {})) {
     for (const [method, operation] of Object.entries(methods as Record<string, Operation>)) {
-      const scope = ROUTE_SCOPES[`${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ":$1")}`];
+      const route = `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ":$1")}`;
+      const scope = ROUTE_SCOPES[route] ?? ROUTE_SCOPES[`${route}{.+}`]; // A parameter with slashes in it has a pattern.
       if (scope === undefined) continue;
       operation.security = [{ key: [scope] }];
       operation.responses = { 429: RATE_LIMITED, ...operation.responses };

@@ -21,6 +21,7 @@ import type { EnsureOptions, HeldImage } from "./image/image.ts";
 import type { Peers } from "./image/peers.ts";
 import { hostPlatform } from "./image/platform.ts";
 import type { ImageRules } from "./image/policy.ts";
+import type { Pulled } from "./image/pull.ts";
 import { createImageStore, type HostImageStore } from "./image/store.ts";
 import {
   createLauncherDriver,
@@ -37,6 +38,7 @@ export type { ImageAdmin } from "./image/admin.ts";
 export type { EnsureOptions, HeldImage, Image, ImageConfig, LayerProgress, PullPolicy } from "./image/image.ts";
 export type { Peers } from "./image/peers.ts";
 export { IMAGE_PATTERN_FORM, type ImageRules, isImagePattern } from "./image/policy.ts";
+export type { Pulled } from "./image/pull.ts";
 export { RateFloor } from "./registry/rate-floor.ts";
 export type {
   Blanks,
@@ -44,6 +46,7 @@ export type {
   ProgramSignal,
   Sandbox,
   SandboxEnd,
+  SandboxFile,
   SandboxLimits,
   SandboxSpec,
   TerminalSize,
@@ -75,6 +78,8 @@ export interface RuntimeOptions extends RegistrySettings {
   readonly imagesDisk?: number | undefined;
   /** Other hosts that may have what an image needs. */
   readonly peers?: Peers | undefined;
+  /** Told of each pull of layers that the host lacked. */
+  readonly onPulled?: ((pulled: Pulled) => void) | undefined;
   /** In what this host may be weaker than the default; without it, in nothing. */
   readonly allowWeaker?: readonly Weakness[] | undefined;
   readonly log: Log;
@@ -100,7 +105,7 @@ export interface Runtime {
 /** The blanks of the runtime that has this state directory, asked of its launcher; none if it has none. */
 export async function blanksAt(stateDir: string): Promise<Blanks> {
   const status = await launcherStatus(launcherSocketOf(sandboxesDir(stateDir))).catch(() => undefined);
-  return { ready: status?.blanks ?? 0, cgroups: status?.blankNames ?? [] };
+  return { ready: status?.blanks ?? 0, wanted: status?.target ?? 0, cgroups: status?.blankNames ?? [] };
 }
 
 const sandboxesDir = (stateDir: string) => join(stateDir, "sandboxes");
@@ -133,6 +138,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     rules: options.imageRules ?? {},
     diskBudget: options.imagesDisk,
     peers: options.peers,
+    onPulled: options.onPulled,
     log,
   });
   const archives = createHostArchives({ store: images, stateDir, platform });
@@ -154,7 +160,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     ensureImage: images.ensure,
     images: { ...images.admin, load: archives.load, save: archives.save },
     openSandbox: driver.open,
-    blanks: async () => driver.blanks?.() ?? { ready: 0, cgroups: [] },
+    blanks: async () => driver.blanks?.() ?? { ready: 0, wanted: 0, cgroups: [] },
     async removeLeftovers() {
       const cleared = [images.removeLeftovers(), archives.removeLeftovers()];
       const [sandboxes] = await Promise.all([driver.removeLeftovers(), ...cleared]);

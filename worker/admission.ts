@@ -17,6 +17,7 @@ export class Ledger {
   readonly capacity: Capacity;
   #free: Capacity;
   #taken = 0;
+  #open = true;
   #vacated = Promise.withResolvers<void>();
 
   constructor(capacity: Capacity) {
@@ -24,8 +25,25 @@ export class Ledger {
     this.#free = capacity;
   }
 
+  /** What may be promised: nothing while it is closed. */
   get free(): Capacity {
+    return this.#open ? this.#free : NOTHING;
+  }
+
+  /** What nothing has taken. */
+  get unused(): Capacity {
     return this.#free;
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** Closed, it promises nothing; a share may still be taken, for what was promised before. Who waits for room is woken. */
+  setOpen(open: boolean): void {
+    if (this.#open === open) return;
+    this.#open = open;
+    this.#wake();
   }
 
   /** Runs that hold a share now. */
@@ -53,14 +71,18 @@ export class Ledger {
       given = true;
       this.#add(demand, 1);
       this.#taken--;
-      this.#vacated.resolve();
-      this.#vacated = Promise.withResolvers();
+      this.#wake();
     };
   }
 
-  /** Resolves the next time that a share is given back. */
+  /** Resolves the next time that a share is given back, or that it opens or closes. */
   vacated(): Promise<void> {
     return this.#vacated.promise;
+  }
+
+  #wake(): void {
+    this.#vacated.resolve();
+    this.#vacated = Promise.withResolvers();
   }
 
   #add(demand: Demand, sign: 1 | -1): void {
@@ -72,6 +94,8 @@ export class Ledger {
     };
   }
 }
+
+const NOTHING: Capacity = { cpus: 0, memoryBytes: 0, pids: 0, slots: 0 };
 
 /** CPU shares are fractions; a sum of them may miss the whole by a rounding error. */
 const EPSILON = 1e-9;

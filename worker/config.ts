@@ -17,6 +17,7 @@ import {
   someOf,
   text,
 } from "../core/config.ts";
+import { keyringFile } from "../core/secret.ts";
 import { IMAGE_PATTERN_FORM, isImagePattern, WEAKNESS_NAMES } from "../runtime/index.ts";
 
 export { WEAKNESSES } from "../runtime/index.ts";
@@ -41,6 +42,7 @@ export const WORKER_SETTINGS = {
     { fallback: "/run/mayfly" },
   ),
   redisUrl: redisUrlFile("MAYFLY_REDIS_URL_FILE"),
+  secretsKeys: keyringFile(),
   hostId: optional(
     text(
       "MAYFLY_HOST_ID",
@@ -151,6 +153,12 @@ export const WORKER_SETTINGS = {
       "MAYFLY_IMAGES_ADDRESS",
       "Where the others find that, if it is elsewhere than it listens; needed when it listens on 0.0.0.0 or [::].",
       { portOptional: true },
+    ),
+  ),
+  metricsListen: optional(
+    address(
+      "MAYFLY_METRICS_LISTEN",
+      "Where this worker answers `GET /metrics`, to anybody who reaches it; port 0 takes a free one. Without it, nowhere.",
     ),
   ),
   askPeers: bool(

@@ -2,13 +2,16 @@
 
 import { Bell } from "../core/bell.ts";
 import { roundMs, Stopwatch } from "../core/clock.ts";
-import type { HostOrder, RunSignal } from "../core/control.ts";
+import type { RunOrder, RunSignal } from "../core/control.ts";
 import type { Log } from "../core/log.ts";
 import { planRun, type RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import type { Receipt, StreamFacts } from "../core/run.ts";
 import { Scope } from "../core/scope.ts";
+import type { Keyring } from "../core/secret.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
+import { untold } from "../telemetry/telemetry.ts";
+import { attemptObserver, type ObserveAttempt } from "./attempts.ts";
 import { Ending } from "./ending.ts";
 import { feedInput } from "./input.ts";
 import { Lease } from "./lease.ts";
@@ -16,6 +19,7 @@ import { judgeEnd, judgeError, type Verdict } from "./outcome.ts";
 import { keepOutput } from "./output.ts";
 import { PullReport } from "./pull-report.ts";
 import type { Attempt, Messages, RunStore } from "./run-store.ts";
+import { openSecrets } from "./secrets.ts";
 import { sandboxSpec } from "./spec.ts";
 import { followWindow } from "./window.ts";
 
@@ -25,6 +29,10 @@ export interface ExecutorOptions {
   readonly messages: Messages;
   readonly hostId: string;
   readonly log: Log;
+  /** Without it nobody is told but the log. */
+  readonly observe?: ObserveAttempt;
+  /** What secrets are opened with. */
+  readonly keyring?: Keyring | undefined;
 }
 
 /** What an attempt that runs here can be told by. */
@@ -46,13 +54,15 @@ interface Gathered {
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #running = new Map<string, Ears>();
+  readonly #observe: ObserveAttempt;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
+    this.#observe = options.observe ?? attemptObserver(untold());
   }
 
   /** Does as it is told about an attempt that runs here; any other id is not ours and is left alone. */
-  obey(order: HostOrder): void {
+  obey(order: RunOrder): void {
     const ears = this.#running.get(order.run);
     switch (order.verb) {
       case "cancel":
@@ -78,8 +88,10 @@ export class Executor {
   }
 
   /** Resolves when the attempt is recorded (or given up) and nothing of it is left on this host. Never rejects. */
-  async execute(record: RunRecord, takenAtMs: number): Promise<void> {
+  async execute(given: RunRecord, takenAtMs: number): Promise<void> {
     const { store, log } = this.#options;
+    const observed = this.#observe(given);
+    const { record } = observed;
     const attempt = { id: record.id, attempt: record.attempt };
     const plan = planRun(record.request);
     const ending = new Ending();
@@ -100,10 +112,12 @@ export class Executor {
     }
     watch.stop();
     const receipt = this.#receipt(record, watch, gathered);
-    const recorded = { run: record.id, tenant: record.tenant, image: record.request.image, ...receipt, ...verdict };
-    await this.#record(attempt, { verdict, receipt, gathered, scope }).catch((error) =>
+    const named = { run: record.id, tenant: record.tenant, image: record.request.image };
+    const recorded = { ...named, ...receipt, ...verdict, ...observed.ids };
+    const isRecorded = await this.#record(attempt, { verdict, receipt, gathered, scope }).catch((error) =>
       log.error("run.unrecorded", { run: record.id, error }),
     );
+    observed.end(verdict, receipt, isRecorded === true);
     lease.stop();
     for (const failure of await scope.close()) log.error("sandbox.not_removed", { run: record.id, ...failure });
     if (this.#running.get(record.id) === ears) this.#running.delete(record.id);
@@ -123,7 +137,10 @@ export class Executor {
     gathered.imageDigest = image.digest;
 
     watch.enter("prepare");
-    const spec = sandboxSpec(record, plan, image, lease.remainingMs);
+    const secrets = await openSecrets(record, this.#options.keyring, (of) => this.#options.store.sealed(of));
+    const files = record.request.files && (await this.#options.store.files(record.id));
+    const deadlineMs = lease.remainingMs;
+    const spec = sandboxSpec({ record, plan, image, deadlineMs, secrets, ...(files ? { files } : {}) });
     const sandbox = await runtime.openSandbox(spec, ending.signal, (extend) => lease.guard(extend));
     scope.add("sandbox", () => sandbox.close());
     watch.enter("run");
@@ -200,15 +217,15 @@ export class Executor {
     return { imageDigest, host: hostId, driver: runtime.driver, attempt: record.attempt, phases, ...end?.usage };
   }
 
-  /** A run that is given up may start elsewhere at once, so nothing of it may be left here by then. */
-  async #record(attempt: Attempt, { verdict, receipt, gathered, scope }: Result): Promise<void> {
+  /** Whether its outcome is the run's. One that is given up may start elsewhere at once, so nothing of it may be left here by then. */
+  async #record(attempt: Attempt, { verdict, receipt, gathered, scope }: Result): Promise<boolean> {
     const { store } = this.#options;
     if ("outcome" in verdict) {
       const { stdout, stderr } = gathered;
-      await store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr });
-    } else if ((await scope.close()).length === 0) {
-      await store.release(attempt, verdict.giveUp);
-    } // Else the lease runs out, before which the sandbox's own deadline has passed.
+      return store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr });
+    }
+    if ((await scope.close()).length === 0) await store.release(attempt, verdict.giveUp);
+    return false; // If it is not released its lease runs out, before which the sandbox's own deadline has passed.
   }
 }
 

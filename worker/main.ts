@@ -13,14 +13,19 @@ import { newIncarnation } from "../core/ids.ts";
 import { createLog } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
 import { createRuntime, type ImageRules } from "../runtime/index.ts";
+import { startTelemetry } from "../telemetry/start.ts";
 import { Ledger } from "./admission.ts";
+import { attemptObserver } from "./attempts.ts";
 import { WORKER_SETTINGS, type WorkerConfig } from "./config.ts";
 import { drain } from "./drain.ts";
+import { Duty } from "./duty.ts";
 import { Executor } from "./executor.ts";
+import { measureHost, pullMeter } from "./host-metrics.ts";
 import { Heartbeat } from "./host-record.ts";
 import { ClusterPeers } from "./images/peers.ts";
 import { startImageService } from "./images/server.ts";
 import { Intake } from "./intake.ts";
+import { serveMetrics } from "./metrics-server.ts";
 import { Offers } from "./offers.ts";
 import { reconcile } from "./reconcile.ts";
 import { connectOptional, connectRedis, Messages, RunStore } from "./run-store.ts";
@@ -46,6 +51,8 @@ async function main(config: WorkerConfig): Promise<void> {
   const incarnation = newIncarnation();
   await beAlone("MAYFLY_STATE_DIR", config.stateDir);
   await beAlone("MAYFLY_HOST_ID", hostId);
+  const telemetry = await startTelemetry(process.env, { service: "mayfly-worker", instance: hostId }, log);
+  const { metrics } = telemetry;
   const redis = connectRedis(config.redisUrl);
   const subscriber = redis.duplicate();
   const optional = connectOptional(redis);
@@ -59,6 +66,7 @@ async function main(config: WorkerConfig): Promise<void> {
     imageRules: rulesOf(config),
     hostId,
     peers,
+    onPulled: pullMeter(metrics),
     log,
   });
   await Promise.all([redis.connect(), subscriber.connect(), optional.connect()]);
@@ -69,7 +77,10 @@ async function main(config: WorkerConfig): Promise<void> {
   await ownName(store, hostId, bootId);
   const messages = new Messages(subscriber);
   const ledger = new Ledger(capacityOf(config));
-  const executor = new Executor({ runtime, store, messages, hostId, log });
+  measureHost(metrics, ledger, runtime);
+  const scraped = config.metricsListen && (await serveMetrics(metrics, config.metricsListen));
+  const observe = attemptObserver(telemetry);
+  const executor = new Executor({ runtime, store, messages, hostId, log, observe, keyring: config.secretsKeys });
   const intake = new Intake(executor.execute.bind(executor));
   const offers = new Offers({ pool: config.pool, hostId, incarnation, ledger, store, messages, intake, log });
   const secret = new ClusterSecret(redis);
@@ -86,12 +97,18 @@ async function main(config: WorkerConfig): Promise<void> {
     ...{ id: hostId, bootId, incarnation, pool: config.pool, version: VERSION, driver: runtime.driver },
     imagesUrl: images.url,
   };
-  const heartbeat = new Heartbeat({ fixed, ledger, log, publish: (record) => store.publishHost(record) });
+  const duty = new Duty({ redis, store, hostId, ledger, log, offers, abandonAll: () => executor.abandonAll() });
+  const heartbeat = new Heartbeat({
+    ...{ fixed, ledger, log },
+    standing: () => duty.look(),
+    publish: (record) => store.publishHost(record),
+  });
+  duty.onChange(() => void heartbeat.beat());
 
   await reconcile(runtime, store, hostId, log);
   await messages.onOrder(
     hostId,
-    (order) => executor.obey(order),
+    (order) => (order.verb === "duty" ? void heartbeat.beat() : executor.obey(order)),
     () => executor.lookAgain(),
   );
   await heartbeat.start();
@@ -104,9 +121,11 @@ async function main(config: WorkerConfig): Promise<void> {
     // Whatever hangs (Redis away, a sandbox that cannot be removed): the shims end their containers once we are gone.
     setTimeout(() => process.exit(1), config.drain + STOP_MS).unref();
     await drain({ offers, intake, executor, heartbeat, limitMs: config.drain, log });
-    heartbeat.stop();
+    duty.stop();
+    await heartbeat.stop();
     await store.removeHost(hostId);
-    await Promise.all([images.close(), peers?.close()]);
+    scraped?.close();
+    await Promise.all([images.close(), peers?.close(), telemetry.stop()]);
     await runtime.close();
     redis.disconnect();
     subscriber.disconnect();
@@ -120,7 +139,14 @@ async function main(config: WorkerConfig): Promise<void> {
       process.exit(1);
     });
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stopOrFail(signal));
-  log.info("worker.ready", { host: hostId, pool: config.pool, driver: runtime.driver, capacity: ledger.capacity });
+  const { driver } = runtime;
+  log.info("worker.ready", {
+    host: hostId,
+    pool: config.pool,
+    driver,
+    capacity: ledger.capacity,
+    metrics: scraped?.url,
+  });
 }
 
 function blanksOf({ blanksMin: min, blanksMax: max }: WorkerConfig): { min: number; max: number } {

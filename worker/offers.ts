@@ -76,6 +76,11 @@ export class Offers {
     void this.#followLedger();
   }
 
+  /** Tells the room that there is now. Once it resolves, no run is given for more. */
+  tell(): Promise<void> {
+    return this.#post();
+  }
+
   /** Offers nothing more. What was given before comes still, and is taken. */
   stop(): void {
     this.#withdrawn ??= this.#withdraw();

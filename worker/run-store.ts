@@ -3,6 +3,7 @@
 import { Redis } from "ioredis";
 import { type HostOrder, parseOrder, TerminalSize } from "../core/control.ts";
 import { MayflyError } from "../core/errors.ts";
+import { type RunFile, RunFiles } from "../core/files.ts";
 import { HOST_TTL_MS, type HostRecord, HostRecord as HostRecordSchema } from "../core/host.ts";
 import { channels, keys, transitionKeys } from "../core/keys.ts";
 import { LEASE_MS, type Room } from "../core/offer.ts";
@@ -105,6 +106,17 @@ export class RunStore {
       this.#redis.getrangeBuffer(keys.stdin(id), offset, offset + length - 1),
     ]);
     return { bytes, complete: closed === "1" && bytes.length < length };
+  }
+
+  /** What the run brings along; nothing once it is over. */
+  async files(id: string): Promise<RunFile[]> {
+    const text = await this.#redis.get(keys.files(id));
+    return text === null ? [] : RunFiles.parse(JSON.parse(text));
+  }
+
+  /** A secret by its owner and name, as it is kept. */
+  async sealed(of: string): Promise<string | undefined> {
+    return (await this.#redis.hget(keys.sealed(of), "sealed")) ?? undefined;
   }
 
   /** The size that the run's terminal was given since it was asked for, if there is one that can be read. */

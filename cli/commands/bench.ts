@@ -17,7 +17,7 @@ export const bench: Command = {
   examples: ["mayfly bench --quick", "mayfly bench --suite queue --json queue.json", "mayfly bench --help"],
   run: async (args, global, io) => {
     try {
-      if (global.url !== undefined || global.json)
+      if (global.url !== undefined || global.context !== undefined || global.json)
         throw new UsageError("bench asks no gateway: there is no --url for it, and its own --json FILE comes after it");
       return await io.handOver(BENCHMARK, global.help ? ["--help"] : args);
     } catch (error) {

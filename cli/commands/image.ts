@@ -1,8 +1,8 @@
 // mayfly image: what else there is to know of images, and to do with them. The first word says what.
 
+import { chooseAction } from "../action.ts";
 import { defineCommand, type Input } from "../command.ts";
-import { IMAGE_ACTIONS, type ImageAction } from "../image-actions.ts";
-import { nearest } from "../nearest.ts";
+import { IMAGE_ACTIONS } from "../image-actions.ts";
 import { UsageError } from "../usage-error.ts";
 
 export const IMAGE_FLAGS = {
@@ -27,12 +27,13 @@ export const image = defineCommand({
       "usage                  what images take on disks",
     ].join("\n"),
   ],
+  actions: Object.keys(IMAGE_ACTIONS),
   flags: IMAGE_FLAGS,
   operands: { min: 1, max: Number.POSITIVE_INFINITY },
   examples: ["mayfly image history busybox", "mayfly image prune --unused-for 7d", "mayfly image verify --repair"],
   execute: async (input) => {
     const [name = "", ...references] = input.operands;
-    const action = actionOf(name);
+    const action = chooseAction(IMAGE_ACTIONS, name);
     if (references.length < action.min) throw new UsageError(`REFERENCE is missing; it takes ${name} REFERENCE...`);
     if (references.length > action.max)
       throw new UsageError(`${JSON.stringify(references[action.max])} is one argument too many`);
@@ -42,11 +43,3 @@ export const image = defineCommand({
     return action.execute(references, input);
   },
 });
-
-function actionOf(name: string): ImageAction {
-  const action = Object.hasOwn(IMAGE_ACTIONS, name) ? IMAGE_ACTIONS[name] : undefined;
-  if (action) return action;
-  const near = nearest(name, Object.keys(IMAGE_ACTIONS));
-  const advice = near === undefined ? `: ${Object.keys(IMAGE_ACTIONS).join(", ")}` : `; did you mean ${near}?`;
-  throw new UsageError(`there is no action ${JSON.stringify(name)}${advice}`);
-}

@@ -1,7 +1,9 @@
 // mayfly images: what images hosts have.
 
-import type { ImageInfo } from "../../core/images.ts";
-import { defineCommand } from "../command.ts";
+import { z } from "zod";
+import { ImageInfo } from "../../core/images.ts";
+import { defineCommand, FORMAT_FLAG } from "../command.ts";
+import { parseTemplate } from "../format.ts";
 import { tellFailures } from "../host-failures.ts";
 import { humanSize } from "../human-size.ts";
 import { parted } from "../image-client.ts";
@@ -16,17 +18,22 @@ export const images = defineCommand({
   notes: [
     "SIZE is what the registry sends, ON DISK what it takes unpacked; layers that images share are\ncounted for each. With --json a line is an image of a host.",
   ],
-  flags: { host: { value: "HOST", says: "Only of this one." } },
+  flags: { host: { value: "HOST", says: "Only of this one." }, format: FORMAT_FLAG },
   operands: { min: 0, max: 0 },
-  examples: ["mayfly images", "mayfly images --json | jq -r .references[]"],
-  execute: async ({ flags: { host }, json, io, client }) => {
+  examples: ["mayfly images", "mayfly images --format '{{.host}} {{.references.0}}'"],
+  execute: async ({ flags: { host, format }, json, io, client }) => {
+    const template = format === undefined ? undefined : parseTemplate(format, ImageOfHost);
     const { done, failed } = parted((await client.images.list({ host })).hosts);
     const all = done.flatMap((each) => each.images.map((image) => ({ host: each.host, image })));
-    if (json) for (const each of all) await printJson(io, { host: each.host, ...each.image });
+    if (template) for (const { host: on, image } of all) await io.stdout.write(`${template({ host: on, ...image })}\n`);
+    else if (json) for (const each of all) await printJson(io, { host: each.host, ...each.image });
     else await io.stdout.write(`${table(all, Date.now()).join("\n")}\n`);
     return tellFailures(failed, { io, json });
   },
 });
+
+/** What a line of `--json` and of `--format` has. */
+const ImageOfHost = ImageInfo.extend({ host: z.string() });
 
 interface Row {
   readonly reference: string;

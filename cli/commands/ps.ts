@@ -1,9 +1,11 @@
 // mayfly ps: a list of runs, newest first.
 
-import { RunState } from "../../core/run.ts";
+import { Run as RunSchema, RunState } from "../../core/run.ts";
 import type { Client, Outcome, Run } from "../client.ts";
-import { defineCommand } from "../command.ts";
+import { type Colour, type Paint, paintFor } from "../colour.ts";
+import { defineCommand, FORMAT_FLAG } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
+import { parseTemplate } from "../format.ts";
 import { note, printJson } from "../io.ts";
 import { alignColumns, formatAge } from "../table.ts";
 import { UsageError } from "../usage-error.ts";
@@ -23,20 +25,24 @@ export const ps = defineCommand({
   flags: {
     all: { short: "a", says: "Finished ones too." },
     state: { value: "STATE", says: `Only those that are ${RunState.options.join(", ")}.` },
+    format: FORMAT_FLAG,
     number: { short: "n", value: "NUMBER", says: `At most so many; ${DEFAULT_ROWS} otherwise.` },
   },
   operands: { min: 0, max: 0 },
-  examples: ["mayfly ps", "mayfly ps -a -n 20", "mayfly ps --state running --json | jq -r .id"],
+  examples: ["mayfly ps", "mayfly ps -a -n 20", "mayfly ps --state running --format '{{.id}}'"],
   execute: async ({ flags, json, io, client }) => {
     const rows = readNumber(flags.number);
+    const template = flags.format === undefined ? undefined : parseTemplate(flags.format, RunSchema);
     const states = statesOf(flags);
     const lists: Run[][] = [];
     for (const state of states) lists.push(await listUpTo(client, state, rows + 1));
     const runs = newestFirst(lists.flat());
     const shown = runs.slice(0, rows);
-    if (json) for (const run of shown) await printJson(io, run);
-    else await io.stdout.write(`${table(shown, Date.now()).join("\n")}\n`);
-    if (!json && runs.length > rows) await note(io, `there are more than these ${rows}; -n NUMBER shows more`);
+    if (template) for (const run of shown) await io.stdout.write(`${template(run)}\n`);
+    else if (json) for (const run of shown) await printJson(io, run);
+    else await io.stdout.write(`${table(shown, Date.now(), paintFor(io)).join("\n")}\n`);
+    if (!json && !template && runs.length > rows)
+      await note(io, `there are more than these ${rows}; -n NUMBER shows more`);
     return EXIT.ok;
   },
 });
@@ -73,7 +79,7 @@ function newestFirst(runs: readonly Run[]): Run[] {
   return [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
 }
 
-export function table(runs: readonly Run[], nowMs: number): string[] {
+export function table(runs: readonly Run[], nowMs: number, paint: Paint = (text) => text): string[] {
   const rows = runs.map((run) => [
     run.id,
     run.image,
@@ -83,7 +89,18 @@ export function table(runs: readonly Run[], nowMs: number): string[] {
     run.startedAt ? formatAge(timeOf(run.finishedAt, nowMs) - Date.parse(run.startedAt)) : "-",
     String(run.attempt),
   ]);
-  return alignColumns([["ID", "IMAGE", "STATE", "OUTCOME", "AGE", "RAN", "ATTEMPT"], ...rows]);
+  return alignColumns([["ID", "IMAGE", "STATE", "OUTCOME", "AGE", "RAN", "ATTEMPT"], ...rows], (cell, column, row) => {
+    const run = runs[row - 1];
+    return run && (column === STATE_COLUMN || column === OUTCOME_COLUMN) ? paint(cell, colourOf(run)) : cell;
+  });
+}
+
+const STATE_COLUMN = 2;
+const OUTCOME_COLUMN = 3;
+
+function colourOf({ state, outcome }: Run): Colour | undefined {
+  if (outcome) return outcome.kind === "exited" && outcome.exitCode === 0 ? "dim" : "red";
+  return state === "running" ? "green" : "yellow";
 }
 
 function timeOf(rfc3339: string | undefined, otherwiseMs: number): number {

@@ -55,12 +55,13 @@ function fieldsOf(options: BatchOptions, rules: ItemRules): (string | Buffer)[] 
 function templateFields(template: NonNullable<BatchOptions["template"]>, toStdin: boolean, rules: ItemRules) {
   if (toStdin && template.stdin !== undefined)
     throw new MayflyError("invalid_field", "template.stdin and stdin exclude each other: the inputs are what is read");
-  const { request, stdin } = checkRequest(template, rules);
+  const { request, stdin, files } = checkRequest(template, rules);
   const source = toStdin ? { ...request, stdin: "" } : request;
   return {
     source: JSON.stringify(source),
     template: JSON.stringify(new Template(source, toStdin).pieces),
     stdin: toStdin ? "1" : undefined,
+    templateFiles: files === "" ? undefined : files,
     templateStdin: stdin.length === 0 ? undefined : stdin,
   };
 }

@@ -44,7 +44,7 @@ export class ItemReader {
     try {
       const value = parseLine(bytes, this.#rules.maxLineBytes);
       key = keyOf(value);
-      const text = this.#template ? this.#ofInput(this.#template, value) : this.#ofRequest(value, key);
+      const text = this.#template ? this.#ofInput(this.#template, value) : this.#ofRequest(value);
       return { line: number, kind: "item", text };
     } catch (error) {
       return { line: number, kind: "malformed", text: `${key ?? ""}\n${JSON.stringify(outcomeOf(error, number))}` };
@@ -59,13 +59,13 @@ export class ItemReader {
 
   #ofInput(template: Template, value: unknown): string | Buffer {
     const { key, body, stdin } = template.fill(value);
-    return textOf(this.#shape(template.shape), key, body, stdin);
+    return textOf(this.#shape(template.shape), key, { body, stdin: Buffer.from(stdin), files: "" });
   }
 
-  #ofRequest(value: unknown, key: string | undefined): string | Buffer {
-    const { key: _, ...rest } = value as { key?: unknown };
-    const { request, stdin } = checkRequest(key === undefined ? value : rest, this.#rules);
-    return textOf(this.#shape(shapeOf(request)), key, JSON.stringify(request), stdin);
+  #ofRequest(value: unknown): string | Buffer {
+    const { key, ...rest } = Object(value) as { key?: string };
+    const { request, stdin, files } = checkRequest(key === undefined ? value : rest, this.#rules);
+    return textOf(this.#shape(shapeOf(request)), key, { body: JSON.stringify(request), stdin, files });
   }
 
   /** The name of a shape, of which most batches have one. */
@@ -81,21 +81,35 @@ export class ItemReader {
 const SHAPE_LENGTH = 12;
 const MAX_NAMES = 1_000;
 
-/** A request as Redis is to keep it, and apart from it what its program reads. Throws `invalid_field` that tells all that is wrong. */
-export function checkRequest(value: unknown, rules: ItemRules): { request: RunRequest; stdin: Buffer } {
+/** A request as Redis is to keep it, and apart from it what its program reads and finds. */
+export interface Checked {
+  readonly request: RunRequest;
+  readonly stdin: Buffer;
+  /** JSON, or nothing. */
+  readonly files: string;
+}
+
+/** Throws `invalid_field` that tells all that is wrong. */
+export function checkRequest(value: unknown, rules: ItemRules): Checked {
   const wide = findTooWide(value);
   if (wide) throw new MayflyError("invalid_field", `${wide.field} has more than ${wide.limit} names`);
   const parsed = RunRequest.safeParse(value);
   if (!parsed.success) throw invalid(parsed.error);
-  const { stdin, ...request } = parsed.data;
+  const { stdin, files = [], ...request } = parsed.data;
   const { pool, webhook, timeouts } = request;
   if (pool !== undefined && !rules.pools.includes(pool)) throw new MayflyError("invalid_field", `there is no pool ${pool}`);
   rules.destinations.admit(webhook);
   if (typeof stdin === "object" && "stream" in stdin)
     throw new MayflyError("invalid_field", "stdin of an item must be there with it: stream is for a run by itself");
   return {
-    // The record says that there was some, as that of every run does.
-    request: { ...request, ...(stdin === undefined ? {} : { stdin: "" }), timeouts: { queue: QUEUE_CLOCK, ...timeouts } },
+    // The record says that there were such, as that of every run does.
+    request: {
+      ...request,
+      ...(stdin === undefined ? {} : { stdin: "" }),
+      ...(files.length === 0 ? {} : { files: [] }),
+      timeouts: { queue: QUEUE_CLOCK, ...timeouts },
+    },
+    files: files.length === 0 ? "" : JSON.stringify(files),
     stdin: stdin === undefined ? NOTHING : typeof stdin === "string" ? Buffer.from(stdin) : Buffer.from(stdin.base64, "base64"),
   };
 }
@@ -113,10 +127,15 @@ export function shapeOf(request: RunRequest): string {
   return JSON.stringify(shape.map(String));
 }
 
-function textOf(shape: string, key: string | undefined, body: string, stdin: string | Buffer): string | Buffer {
-  const head = `${shape} ${Buffer.byteLength(body)}\n${key ?? ""}\n${body}`;
-  if (typeof stdin === "string") return head + stdin;
-  return stdin.length === 0 ? head : Buffer.concat([Buffer.from(head), stdin]);
+/** As `parse_item` of batch-feed-parts.ts reads it, less its place. */
+function textOf(
+  shape: string,
+  key: string | undefined,
+  { body, stdin, files }: { body: string; stdin: Buffer; files: string },
+): string | Buffer {
+  const head = `${shape} ${Buffer.byteLength(body)} ${stdin.length}\n${key ?? ""}\n${body}`;
+  if (stdin.length === 0) return head + files;
+  return Buffer.concat([Buffer.from(head), stdin, Buffer.from(files)]);
 }
 
 function parseLine(bytes: Buffer | undefined, maxBytes: number): unknown {

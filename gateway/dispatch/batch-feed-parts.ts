@@ -19,9 +19,10 @@ end
 local function parse_item(item)
   local first = string.find(item, '\\n', 1, true)
   local second = string.find(item, '\\n', first + 1, true)
-  local place, shape, bytes = string.match(string.sub(item, 1, first - 1), '^(%d+) (%S+) (%d+)$')
-  local key, rest = string.sub(item, first + 1, second - 1), string.sub(item, second + 1)
-  return { place = tonumber(place), shape = shape, key = key, body = string.sub(rest, 1, bytes), stdin = string.sub(rest, bytes + 1) }
+  local place, shape, body, stdin = string.match(string.sub(item, 1, first - 1), '^(%d+) (%S+) (%d+) (%d+)$')
+  local rest = string.sub(item, second + 1)
+  return { place = tonumber(place), shape = shape, key = string.sub(item, first + 1, second - 1), body = string.sub(rest, 1, body),
+    stdin = string.sub(rest, body + 1, body + stdin), files = string.sub(rest, body + stdin + 1) }
 end
 -- A shape: pool, cpus, memory, pids, size, priority, concurrency key or "", its max, due (\`+ms\` or a moment), queue ms, webhook's host or "".
 local function placing_of(shape, tenant, at)
@@ -42,18 +43,19 @@ local function is_full(p, max_queued)
   local may = redis.call('HGET', '${keys.tenant("")}' .. p.tenant, 'queued')
   return may and whole(redis.call('HGET', '${keys.use("")}' .. p.tenant, 'queued')) >= math.max(1, tonumber(may))
 end
-local function make_run(id, item, shape, p, request, stdin, at)
+local function make_run(id, item, shape, p, at)
   local run_id = run_id_of(id, item.place)
   local run = '${keys.run("")}' .. run_id
   local fields = { 'id', run_id, 'state', 'queued', 'tenant', p.tenant, 'pool', p.pool, 'cpus', shape[2], 'memoryBytes', shape[3], 'pids', shape[4],
-    'size', shape[5], 'priority', p.priority, 'attempt', 1, 'createdAt', at, 'queuedAt', at, 'request', request, 'stdinClosed', '1',
+    'size', shape[5], 'priority', p.priority, 'attempt', 1, 'createdAt', at, 'queuedAt', at, 'request', item.request, 'stdinClosed', '1',
     'batch', id, 'item', item.place, 'itemKey', item.key }
   local function also(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
   if p.key then also('key', p.key) also('keyMax', p.keyMax) end
   if p.dueAt > at then also('dueAt', p.dueAt) end
   if shape[11] ~= '' then also('webhook', shape[11]) end
   redis.call('HSET', run, unpack(fields))
-  if stdin ~= '' then redis.call('SET', run .. ':stdin', stdin) end
+  if item.stdin ~= '' then redis.call('SET', run .. ':stdin', item.stdin) end
+  if item.files ~= '' then redis.call('SET', run .. ':files', item.files) end
   redis.call('ZADD', '${keys.index("")}' .. p.tenant, 0, run_id)
   redis.call('ZADD', '${keys.deadlines}', math.max(at, p.dueAt) + shape[10], run_id)
   redis.call('ZADD', batch_of(id) .. ':live', 0, run_id)
@@ -62,7 +64,7 @@ end
 -- → how many were fed, and what ended it: "most", "room" (none in the batch's window), "queue" (none in the queue), "none" left
 local function feed_items(id, tenant, most, max_queued, kept, at, retention)
   local batch, shapes, pools, fed, why = batch_of(id), {}, {}, 0, 'most'
-  local f = redis.call('HMGET', batch, 'concurrency', 'active', 'template', 'templateStdin')
+  local f = redis.call('HMGET', batch, 'concurrency', 'active', 'template', 'templateStdin', 'templateFiles')
   local pieces = f[3] and cjson.decode(f[3])
   local live, window = redis.call('ZCARD', batch .. ':live'), whole(f[2]) + ${FEED_WINDOW}
   if f[1] then window = math.min(window, tonumber(f[1])) end
@@ -83,7 +85,10 @@ local function feed_items(id, tenant, most, max_queued, kept, at, retention)
       note_end(id, item.place, item.key, cjson.encode(refusal), at)
     else
       if pools[p.pool] == nil then pools[p.pool] = redis.call('ZCARD', '${keys.queued("")}' .. p.pool) == 0 end
-      make_run(id, item, shape, p, pieces and table.concat(pieces, item.body) or item.body, item.stdin ~= '' and item.stdin or f[4] or '', at)
+      item.request = pieces and table.concat(pieces, item.body) or item.body
+      if pieces and item.stdin == '' then item.stdin = f[4] or '' end
+      if pieces then item.files = f[5] or '' end
+      make_run(id, item, shape, p, at)
       live = live + 1
     end
   end

@@ -1,6 +1,6 @@
 // What gateways do with batches, as Lua that Redis runs atomically; core/batch-parts.ts has what a batch is.
 //
-// An item that waits is a string: `PLACE SHAPE BYTES`, a line with its key, so many bytes of request, and the rest is its stdin. Its shape is
+// An item that waits is a string: `PLACE SHAPE BYTES BYTES`, a line with its key, so many bytes of request and of stdin, and the rest is its files. Its shape is
 // what the queue needs to know of a run (items.ts), kept once for all that have the same. With a template the request is the template's
 // pieces, joined by those bytes.
 

@@ -6,7 +6,9 @@ import { newRunId } from "../../core/ids.ts";
 import type { RunRecord } from "../../core/record.ts";
 import { DEFAULT_POOL, type RunRequest } from "../../core/request.ts";
 import type { Pulling } from "../../core/run.ts";
+import { type TraceContext, traceFields } from "../../telemetry/trace-context.ts";
 import type { RunStore } from "./run-store.ts";
+import type { ScheduledRun } from "./schedules.ts";
 import type { Signals } from "./signals.ts";
 
 export interface DispatcherOptions {
@@ -22,6 +24,11 @@ export interface DispatcherOptions {
 export interface Wait {
   readonly waitMs: number;
   readonly signal: AbortSignal;
+}
+
+/** And the trace that the run continues. */
+export interface SubmitOptions extends Wait {
+  readonly trace?: TraceContext | undefined;
 }
 
 /** A run, and once it has finished what was kept of its output. */
@@ -55,20 +62,31 @@ export class Dispatcher {
   }
 
   /** Accepts a run, or finds the one that was made with the same key. With `waitMs` over 0 the answer comes when it has finished, or when the wait is over. */
-  async submit(request: RunRequest, tenant: string, wait: Wait, idempotencyKey?: string): Promise<Answer> {
-    const { store, gatewayId, pools } = this.#options;
-    const pool = request.pool ?? DEFAULT_POOL;
-    if (!pools.includes(pool)) throw unknownPool(pool);
+  async submit(request: RunRequest, tenant: string, wait: SubmitOptions, idempotencyKey?: string): Promise<Answer> {
+    const { store, gatewayId } = this.#options;
+    await this.admit(request, tenant);
     const id = newRunId();
+    const trace = traceFields(wait.trace);
     // With a key the run may be one of before, of which it is only known afterwards whether there is anything to wait for.
     if (wait.waitMs === 0 || idempotencyKey !== undefined) {
-      const made = await store.submit({ id, request, tenant, waiter: undefined, idempotencyKey });
+      const made = await store.submit({ id, request, tenant, waiter: undefined, trace, idempotencyKey });
       return this.await(made, tenant, wait);
     }
     return this.#waitingRoom(id, tenant, wait, async () => {
-      await store.submit({ id, request, tenant, waiter: gatewayId });
+      await store.submit({ id, request, tenant, waiter: gatewayId, trace });
       return true; // The waiter was written with the record: nothing that happens from now on is missed.
     });
+  }
+
+  /** Throws if a run would be refused for what it asks for, whatever room there is. */
+  async admit({ pool = DEFAULT_POOL, secretEnv }: RunRequest, tenant: string): Promise<void> {
+    if (!this.#options.pools.includes(pool)) throw unknownPool(pool);
+    if (secretEnv) await this.store.requireSecrets(tenant, secretEnv);
+  }
+
+  /** A run of a schedule's tick. Answers its id, the same for the same idempotency key. */
+  submitScheduled(run: ScheduledRun): Promise<string> {
+    return this.#options.store.submit({ ...run, waiter: undefined });
   }
 
   /** The run, once it has finished or the wait is over. Throws `run_not_found`. */

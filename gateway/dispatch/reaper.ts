@@ -10,14 +10,19 @@ import type { RunStore } from "./run-store.ts";
 /** How often to look, or when the next run is due if that is sooner. Adds at most this much to a lost run's lease; nothing on the path of a run waits for it. */
 const SWEEP_MS = 1_000;
 
+/** Is told of each run that was settled here; nothing depends on it. */
+export type Settled = (id: string, answer: "finished" | "requeued") => Promise<void>;
+
 export class Reaper {
   readonly #store: RunStore;
   readonly #pools: readonly string[];
   readonly #log: Log;
   readonly #stop = new AbortController();
+  readonly #settled: Settled;
   #loop: Promise<void> | undefined;
 
-  constructor(store: RunStore, pools: readonly string[], log: Log) {
+  constructor(store: RunStore, pools: readonly string[], log: Log, settled: Settled = async () => {}) {
+    this.#settled = settled;
     this.#store = store;
     this.#pools = pools;
     this.#log = log;
@@ -46,7 +51,9 @@ export class Reaper {
       if (this.#stop.signal.aborted) return;
       // One that cannot be settled does not keep the others waiting.
       const answer = await this.#store.settleOverdue(id).catch((error) => this.#report(error, id));
-      if (answer === "finished" || answer === "requeued") this.#log.warn("run.overdue", { run: id, answer });
+      if (answer !== "finished" && answer !== "requeued") continue;
+      this.#log.warn("run.overdue", { run: id, answer });
+      await this.#settled(id, answer).catch((error) => this.#report(error, id));
     }
   }
 

@@ -6,17 +6,20 @@ import { type HostRecord, HostRecord as HostRecordSchema } from "../../core/host
 import { keys, transitionKeys } from "../../core/keys.ts";
 import { planRun } from "../../core/plan.ts";
 import { parseRecord, type RunRecord } from "../../core/record.ts";
+import type { RunRequest } from "../../core/request.ts";
 import type { Outcome } from "../../core/run.ts";
 import { runTransition, transitions } from "../../core/transitions.ts";
 import { Orders } from "./orders.ts";
 import { overdueOutcomes, readable } from "./overdue.ts";
 import { onRedis } from "./redis.ts";
+import { requireSecrets } from "./secret-store.ts";
 import { type Submission, type SubmitLimits, submitRun } from "./submit.ts";
 import { parseWaiting, type Waiting } from "./waiting.ts";
 
 export interface RunStoreOptions extends SubmitLimits {
   readonly redis: Redis;
   readonly retentionMs: number;
+  readonly onQueuedCancelled?: () => void;
 }
 
 /** How many records are read for one page of a list that is filtered; the page may then be short, with a cursor to go on. */
@@ -40,6 +43,11 @@ export class RunStore {
   /** See submit.ts. Throws `queue_unavailable`, too. */
   async submit(submission: Submission): Promise<string> {
     return this.#onRedis((redis) => submitRun(redis, this.#options, submission));
+  }
+
+  /** See secret-store.ts. */
+  requireSecrets(tenant: string, secretEnv: RunRequest["secretEnv"]): Promise<void> {
+    return requireSecrets(this.#options.redis, tenant, secretEnv);
   }
 
   /** Undefined if there is none, or it is another tenant's: nobody learns that a foreign run exists. */
@@ -138,6 +146,7 @@ export class RunStore {
       JSON.stringify(outcome),
       this.#options.retentionMs,
     ])) as [string, string | null];
+    if (answer === "finished") this.#options.onQueuedCancelled?.();
     if (answer === "requested" && host) await this.orders.tell(host, { verb: "cancel", run: record.id });
   }
 
@@ -199,10 +208,6 @@ export class RunStore {
       // A record of a version that is not understood here is no reason to say nothing of the others.
       return records.filter((record) => record !== undefined);
     });
-  }
-
-  async ping(): Promise<void> {
-    await this.#onRedis((redis) => redis.ping());
   }
 
   #transition(

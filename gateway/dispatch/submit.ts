@@ -17,8 +17,12 @@ export interface Submission {
   readonly request: RunRequest;
   /** The gateway to be told when the run has finished, if it waits for that. */
   readonly waiter: string | undefined;
+  /** Fields of the record by which its trace is continued: name, value, … */
+  readonly trace?: readonly string[];
   /** The caller's own name for this call: the same call again makes no second run. */
   readonly idempotencyKey?: string | undefined;
+  /** The name of the schedule whose tick this is. */
+  readonly schedule?: string;
 }
 
 export interface SubmitLimits {
@@ -35,19 +39,27 @@ export const IDEMPOTENCY_MS = 24 * 3_600_000;
  * Throws `queue_full`, `quota_exceeded`, `no_host_large_enough`, `idempotency_conflict`, `body_too_large`.
  */
 export async function submitRun(redis: Redis, limits: SubmitLimits, submission: Submission): Promise<string> {
-  const { id = newRunId(), tenant, request, waiter, idempotencyKey } = submission;
+  const { id = newRunId(), tenant, request, waiter, idempotencyKey, trace = [] } = submission;
   const plan = planRun(request);
   const { pool, demand, size, priority, concurrency, timeouts } = plan;
   const { input, closed } = stdinOf(request, limits.maxStdinBytes);
-  // The record keeps the request without its input, which has a key of its own.
-  const stored = request.stdin === undefined ? request : { ...request, stdin: "" };
+  // The record keeps the request without its input and its files, which have keys of their own.
+  const { stored, files } = withoutFiles(request.stdin === undefined ? request : { ...request, stdin: "" });
   const due = "afterMs" in plan.due ? `+${plan.due.afterMs}` : plan.due.atMs;
   const { name, body } = idempotency(submission, idempotencyKey);
   const args = [
     ...[id, tenant, pool, demand.cpus, demand.memoryBytes, demand.pids, size, priority],
     ...[concurrency?.key ?? "", concurrency?.max ?? 0, due, timeouts.queueMs, limits.maxQueued, limits.maxKept],
-    ...[waiter ?? "", input, name, body, IDEMPOTENCY_MS],
-    ...["request", JSON.stringify(stored), "stdinClosed", closed ? "1" : "0", ...webhookField(request)],
+    ...[waiter ?? "", input, name, body, IDEMPOTENCY_MS, files],
+    ...[
+      "request",
+      JSON.stringify(stored),
+      "stdinClosed",
+      closed ? "1" : "0",
+      ...webhookField(request),
+      ...scheduleField(submission),
+      ...trace,
+    ],
   ];
   const answer = await runTransition(redis, transitions.submit, transitionKeys.submit(id, tenant, pool), args);
   const [kind, what] = answer as ["accepted" | "known" | "conflict" | "full" | "quota" | "too large", string];
@@ -73,6 +85,14 @@ export async function submitRun(redis: Redis, limits: SubmitLimits, submission: 
       });
   }
 }
+
+function withoutFiles(request: RunRequest): { stored: RunRequest; files: string } {
+  const { files } = request;
+  if (files === undefined || files.length === 0) return { stored: request, files: "" };
+  return { stored: { ...request, files: [] }, files: JSON.stringify(files) };
+}
+
+const scheduleField = ({ schedule }: Submission) => (schedule === undefined ? [] : ["schedule", schedule]);
 
 /** Neither the key nor the body is kept, only digests: a key may be long, and a body may be secret. */
 function idempotency({ tenant, request }: Submission, key: string | undefined): { name: string; body: string } {

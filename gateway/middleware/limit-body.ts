@@ -1,5 +1,5 @@
-// No body is read that is longer than the limit. An archive of images has a limit of its own, and is counted by who reads it: it is far
-// larger than what should be held here.
+// No body is read that is longer than the limit. An archive of images and a program's input have limits of their own, and are counted by
+// who reads them: they are far larger than what should be held here.
 
 import type { MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
@@ -10,18 +10,33 @@ import { answerProblem, toProblem } from "../problem.ts";
 /** Where archives are sent to. */
 export const ARCHIVES_PATH = "/v1/images/load";
 
-export function limitBody(maxBytes: number, maxArchiveBytes: number): MiddlewareHandler<GatewayEnv> {
+/** What stands before the image of a run whose body is its stdin. */
+export const RAW_PATH = "/v1/run/";
+
+export interface BodyLimits {
+  readonly maxBodyBytes: number;
+  readonly maxArchiveBytes: number;
+  readonly maxStdinBytes: number;
+}
+
+export function limitBody({ maxBodyBytes: maxBytes, ...streamed }: BodyLimits): MiddlewareHandler<GatewayEnv> {
   // Counts what comes, for which the body has to be made a stream first.
   const count = bodyLimit({ maxSize: maxBytes, onError: (c) => answerProblem(c, toProblem(tooLarge(maxBytes))) });
   return async (c, next) => {
     // Node's parser takes no more of a body than its header says, and refuses one that is chunked besides.
     const length = c.req.header("transfer-encoding") === undefined ? c.req.header("content-length") : undefined;
-    const isArchive = c.req.path === ARCHIVES_PATH;
-    const limit = isArchive ? maxArchiveBytes : maxBytes;
-    if (length === undefined || !/^\d+$/.test(length)) return isArchive ? next() : count(c, next);
+    const own = ownLimit(c.req.path, streamed);
+    const limit = own ?? maxBytes;
+    if (length === undefined || !/^\d+$/.test(length)) return own === undefined ? count(c, next) : next();
     if (Number(length) > limit) throw tooLarge(limit);
     return next();
   };
+}
+
+/** Of a body that is not held here. */
+function ownLimit(path: string, limits: Omit<BodyLimits, "maxBodyBytes">): number | undefined {
+  if (path === ARCHIVES_PATH) return limits.maxArchiveBytes;
+  return path.startsWith(RAW_PATH) ? limits.maxStdinBytes : undefined;
 }
 
 /** The chunks of a body, no faster than they are read. Throws `body_too_large` once more than that has come. */

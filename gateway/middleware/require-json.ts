@@ -4,23 +4,29 @@
 import type { MiddlewareHandler } from "hono";
 import { MayflyError } from "../../core/errors.ts";
 import { BOUNDS } from "../../core/request.ts";
+import { SECRET_BOUNDS } from "../../core/secret.ts";
 import type { GatewayEnv } from "../context.ts";
 
 /** The calls that take JSON. */
 const PATHS =
-  /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|keys(\/[^/]+\/rotate)?|tenants\/[^/]+)$/;
+  /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|keys(\/[^/]+\/rotate)?|tenants\/[^/]+|hosts\/[^/]+\/drain|schedules)$/;
 const METHODS: ReadonlySet<string> = new Set(["POST", "PATCH"]);
+
+function takesJson(method: string, path: string): boolean {
+  return method === "PUT" ? /^\/v1\/secrets\/[^/]+$/.test(path) : METHODS.has(method) && PATHS.test(path);
+}
 
 export function requireJson(): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
-    if (!METHODS.has(c.req.method) || !PATHS.test(c.req.path)) return next();
+    if (!takesJson(c.req.method, c.req.path)) return next();
     const type = c.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
     if (type !== "application/json") {
       const message = `Content-Type is ${type ?? "missing"}; it must be application/json`;
       throw new MayflyError("unsupported_media_type", message);
     }
     // What is not JSON at all is told by whoever reads it next.
-    const wide = findTooWide(await c.req.json().catch(() => undefined));
+    const body = await c.req.json().catch(() => undefined);
+    const wide = findTooWide(body) ?? findTooWide(body?.request); // That of a schedule.
     if (!wide) return next();
     const { field, limit } = wide;
     throw new MayflyError("invalid_field", `${field} has more than ${limit} names`, { details: { field } });
@@ -31,6 +37,7 @@ export function requireJson(): MiddlewareHandler<GatewayEnv> {
 const MAX_NAMES: Readonly<Record<string, number>> = {
   request: 64,
   env: BOUNDS.environment,
+  secretEnv: SECRET_BOUNDS.ofRun,
   labels: BOUNDS.labels,
   limits: 16,
   timeouts: 16,

@@ -7,7 +7,7 @@ import type { GatewayEnv } from "../context.ts";
 import { withoutKeys } from "../key-material.ts";
 
 /** Of no interest while they are answered well: probes come every few seconds. */
-const QUIET: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
+export const QUIET: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/metrics"]);
 
 export function wideEvent(log: Log): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
@@ -21,7 +21,16 @@ export function wideEvent(log: Log): MiddlewareHandler<GatewayEnv> {
     const path = withoutKeys(c.req.path);
     const ms = roundMs(monotonicMs() - startedMs);
     const caller = { tenant: c.get("tenant"), key: c.get("key") };
-    const fields = { id: c.get("requestId"), method, path, status, ms, ...caller, run: c.get("run") };
+    const fields = {
+      id: c.get("requestId"),
+      method,
+      path,
+      status,
+      ms,
+      ...caller,
+      run: c.get("run"),
+      ...c.get("span").ids,
+    };
     setImmediate(() => log.info("request", fields)); // The answer goes first.
   };
 }

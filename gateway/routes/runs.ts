@@ -130,7 +130,7 @@ export function registerRuns(app: App, dispatcher: Dispatcher, destinations: Des
     const wait = parseWait(c.req.header("prefer"));
     destinations.admit(c.req.valid("json").webhook);
     const { "idempotency-key": key } = c.req.valid("header");
-    const waiting = { waitMs: wait * 1000, signal: c.req.raw.signal };
+    const waiting = { waitMs: wait * 1000, signal: c.req.raw.signal, trace: c.get("span").context };
     const answer = await dispatcher.submit(c.req.valid("json"), c.get("tenant"), waiting, key);
     const { record } = answer;
     c.header("location", `/v1/runs/${record.id}`);

@@ -2,7 +2,7 @@
 
 import { parseArgs } from "node:util";
 
-export const SUITES = ["start", "throughput", "density", "queue", "startup-real", "pull"] as const;
+export const SUITES = ["start", "throughput", "density", "queue", "startup-real", "pull", "telemetry"] as const;
 export type SuiteName = (typeof SUITES)[number];
 
 export const CONTENDERS = [

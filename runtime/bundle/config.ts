@@ -3,6 +3,7 @@
 // Isolation by default: every namespace, container root is nobody on the host, Docker's capability set, seccomp,
 // no-new-privileges, masked and read-only paths, and limits by cgroup. Nothing here can be switched off by a request.
 
+import { hasFiles } from "../task/files.ts";
 import type { SandboxSpec } from "../task/sandbox.ts";
 import type { Rlimit } from "./rlimits.ts";
 import type { OciSeccomp } from "./seccomp.ts";
@@ -127,6 +128,7 @@ function processOf(spec: SandboxSpec, { rlimits }: BundleOptions): object {
       spec.workdir,
       hasHome(spec) ? "kept" : "user",
       spec.terminal ? `${spec.terminal.rows}x${spec.terminal.columns}` : "none",
+      hasFiles(spec) ? "files" : "none",
       ...spec.argv,
     ],
     env: environment(spec),

@@ -1,7 +1,7 @@
 // One pull, from the digest that a reference stands for to an image that is ready:
 // describe → hold → make room → layers → make room → record.
 
-import { Stopwatch } from "../../core/clock.ts";
+import { monotonicMs, Stopwatch } from "../../core/clock.ts";
 import { isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { visibleLayers } from "../layer/opaque-root.ts";
@@ -23,7 +23,16 @@ export interface PullerOptions {
   readonly collector: Collector;
   readonly platform: Platform;
   readonly peers: Peers | undefined;
+  readonly onPulled?: ((pulled: Pulled) => void) | undefined;
   readonly log: Log;
+}
+
+/** What came of fetching the layers that were missing. */
+export interface Pulled {
+  readonly isWhole: boolean;
+  /** Of their blobs, from wherever they came. */
+  readonly bytes: number;
+  readonly ms: number;
 }
 
 export interface Pulling {
@@ -92,7 +101,7 @@ export class Puller {
 
   /** The directories, the lowest first. An image without layers has one that is empty: overlayfs needs something below. */
   async #layers({ layers }: ResolvedImage, repository: Repository, pulling: Pulling): Promise<string[]> {
-    const { stores, collector } = this.#options;
+    const { stores, collector, onPulled } = this.#options;
     if (layers.length === 0) return [await stores.layers.empty()];
     const found = await Promise.all(layers.map(({ diffId }) => stores.layers.find(diffId)));
     const missing = layers.filter((_, index) => found[index] === undefined);
@@ -101,15 +110,18 @@ export class Puller {
       pulling.tell({ digest, size, ...(isMissing ? BEGUN : { state: "present", bytes: size }) });
     }
     if (missing.length === 0) return found.filter((directory) => directory !== undefined);
-    const claim = await collector.claim(missing.reduce((sum, { size }) => sum + size, 0));
+    const bytes = missing.reduce((sum, { size }) => sum + size, 0);
+    const claim = await collector.claim(bytes);
     let coming = missing.length;
     const land = async ({ size }: Layer) => {
       claim.landed(size);
       // Only now is it known what they take on disk: more than they announced, perhaps, and too much. To look costs a little.
       if (--coming % PARALLEL_LAYERS === 0) await collector.makeRoom();
     };
+    const sinceMs = monotonicMs();
+    let isWhole = false;
     try {
-      return await mapBounded(
+      const directories = await mapBounded(
         layers,
         async (layer, signal) => {
           const directory = await this.#layer(layer, repository, { ...pulling, signal });
@@ -118,8 +130,11 @@ export class Puller {
         },
         { limit: PARALLEL_LAYERS, signal: pulling.signal },
       );
+      isWhole = true;
+      return directories;
     } finally {
       claim.end();
+      onPulled?.({ isWhole, bytes, ms: monotonicMs() - sinceMs });
     }
   }
 

@@ -23,7 +23,7 @@ import type { Peers } from "./peers.ts";
 import type { Platform } from "./platform.ts";
 import { createImagePolicy, type ImageRules } from "./policy.ts";
 import { type OnProgress, Progress } from "./progress.ts";
-import { Puller, type ReadyImage } from "./pull.ts";
+import { type Pulled, Puller, type ReadyImage } from "./pull.ts";
 import { Records } from "./records.ts";
 import { formatReference, parseReference, type Reference } from "./reference.ts";
 import { createRemover } from "./remove.ts";
@@ -45,6 +45,7 @@ export interface ImageStoreOptions {
   /** Bytes that images may take; without it, a share of the file system (budget.ts). */
   readonly diskBudget?: number | undefined;
   readonly peers?: Peers | undefined;
+  readonly onPulled?: ((pulled: Pulled) => void) | undefined;
   readonly log?: Log;
 }
 
@@ -76,7 +77,7 @@ export function createImageStore(options: ImageStoreOptions): HostImageStore {
   const stores: Stores = { content, layers, records, leases };
   const remover = createRemover(stores, peers);
   const collector = new Collector({ stateDir, stores, remover, diskBudget, log });
-  const puller = new Puller({ stores, collector, platform, peers, log });
+  const puller = new Puller({ stores, collector, platform, peers, onPulled: options.onPulled, log });
   const policy = createImagePolicy(options.rules ?? {}, options.registries?.mirrors);
   const registry = createRegistryClient(options.registries);
   const source = peers ? withPeers(registry, peers) : registry;

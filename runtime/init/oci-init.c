@@ -3,10 +3,11 @@
 // It runs inside the container as the container's root, with everything the runtime has already taken away (namespaces,
 // capabilities, seccomp).
 //
-//   mayfly-init USER WORKDIR HOME TERMINAL PROGRAM [ARG...]
+//   mayfly-init USER WORKDIR HOME TERMINAL FILES PROGRAM [ARG...]
 //
 //   HOME      "user" to set it from the image's passwd, "kept" to leave it
 //   TERMINAL  "none", or the size of a pseudo-terminal for the program: ROWSxCOLUMNS
+//   FILES     "files" if files come first on stdin, or "none"
 
 #include "program.h"
 
@@ -23,12 +24,13 @@ int main(int argc, char *argv[]) {
     prctl(PR_SET_DUMPABLE, 0);
     // The shim is the parent. If it is killed, nobody is left to keep the deadline, so the container ends with it.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (argc < 6 || fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC)) return EXIT_USAGE;
+    if (argc < 7 || fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC)) return EXIT_USAGE;
 
-    struct launch launch = {.user = argv[1], .workdir = argv[2], .argv = argv + 5};
+    struct launch launch = {.user = argv[1], .workdir = argv[2], .argv = argv + 6};
     // The OCI runtime sets HOME to its own user's, which is always root, so its presence says nothing.
     launch.keep_home = strcmp(argv[3], "kept") == 0;
     launch.terminal = sscanf(argv[4], "%hux%hu", &launch.rows, &launch.columns) == 2;
+    launch.files = strcmp(argv[5], "files") == 0;
     clock_gettime(CLOCK_MONOTONIC, &launch.begun);
     return run_launch(&launch);
 }

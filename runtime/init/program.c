@@ -9,6 +9,7 @@
 
 #include "program.h"
 #include "account.h"
+#include "files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +60,15 @@ static int make_directories(const char *path) {
         if (mkdir(copy, 0755) && errno != EEXIST) return errno;
         if (last) return 0;
     }
+}
+
+static void receive_files(const struct account *account) {
+    unsigned which;
+    int error = place_files(account, &which);
+    if (error == 0) return;
+    dprintf(STDERR_FILENO, "mayfly: files[%u]: %s\n", which, strerror(error));
+    report(REPORT_NO_FILES, which << 8 | (uint32_t)error);
+    _exit(EXIT_NOT_EXECUTABLE);
 }
 
 static void enter_workdir(const char *workdir) {
@@ -172,6 +182,7 @@ int run_launch(const struct launch *launch) {
     static struct account account;
     if (!find_account(launch->user, &account)) give_up(REPORT_NO_USER, 0, launch->user);
     if (!launch->keep_home) setenv("HOME", account.home, 1);
+    if (launch->files) receive_files(&account);
     enter_workdir(launch->workdir);
     if (launch->terminal) open_terminal(launch);
 

@@ -10,6 +10,7 @@ struct launch {
     const char *user;    // As a Dockerfile's; "" is root.
     const char *workdir; // Absolute; made if it is missing.
     bool keep_home;      // HOME is in the environment already.
+    bool files;          // Files come first on stdin (files.h).
     bool terminal;       // Stdio is to be a pseudo-terminal of this size.
     unsigned short rows, columns;
     char **argv;         // NULL-terminated, at least one.

@@ -20,7 +20,8 @@ enum report_kind {
     REPORT_NO_USER = 6,    // value: 0; the image has no such user or group
     REPORT_NO_WORKDIR = 7, // value: errno
     REPORT_NO_SETUP = 8,   // value: errno; anything else that went wrong before the program
-    REPORT_LAST = REPORT_NO_SETUP,
+    REPORT_NO_FILES = 9,   // value: errno, and above its 8 bits the number of the file that could not be written
+    REPORT_LAST = REPORT_NO_FILES,
 };
 
 struct report {

@@ -10,6 +10,7 @@
 
 #include "../init/program.h"
 #include "plan.h"
+#include "protocol.h"
 #include "stage.h"
 
 #include <errno.h>
@@ -140,7 +141,8 @@ static void receive_launch(struct launch *launch) {
     launch->workdir = at, at += strlen(at) + 1;
     launch->argv = point_at_strings(&at, program.arguments);
     environ = point_at_strings(&at, program.environment);
-    launch->keep_home = program.keep_home;
+    launch->keep_home = program.flags & RUN_KEEP_HOME;
+    launch->files = program.flags & RUN_FILES;
     launch->rows = program.rows, launch->columns = program.columns;
     launch->terminal = program.rows > 0;
 }

@@ -100,7 +100,7 @@ static bool limits_are_possible(const struct run_header *header) {
 static bool counts_are_possible(const struct run_header *header) {
     return header->layers >= 1 && header->layers <= MAX_LAYERS && header->arguments >= 1 &&
            header->arguments <= MAX_STRINGS && header->environment <= MAX_STRINGS - header->arguments &&
-           header->keep_home <= 1 && (header->rows == 0) == (header->columns == 0) &&
+           (header->flags & ~(RUN_KEEP_HOME | RUN_FILES)) == 0 && !(header->flags & RUN_FILES && header->rows) && (header->rows == 0) == (header->columns == 0) &&
            header->rows <= TERMINAL_SIDE_MAX && header->columns <= TERMINAL_SIDE_MAX;
 }
 

@@ -10,6 +10,7 @@ import type { OciSeccomp } from "../bundle/seccomp.ts";
 import { removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
 import { overlaySnapshot } from "../snapshot/overlay.ts";
+import { hasFiles, sendFiles } from "../task/files.ts";
 import type { Guard, Sandbox, SandboxDriver, SandboxSpec } from "../task/sandbox.ts";
 import { untilOpened } from "../task/until-opened.ts";
 import { ask, FrameConnections } from "./frames.ts";
@@ -77,15 +78,17 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
     const run = runFrame(spec);
     await available(launcher);
     signal.throwIfAborted();
-    return untilOpened(new LauncherSandbox(connections, run), signal, guard);
+    const sandbox = new LauncherSandbox(connections, run);
+    sendFiles(sandbox, spec);
+    return untilOpened(sandbox, signal, guard);
   }
 
   return {
     name: "launcher",
     open,
     async blanks() {
-      const { blanks, blankNames } = await launcherStatus(socketPath);
-      return { ready: blanks, cgroups: blankNames };
+      const { blanks, target, blankNames } = await launcherStatus(socketPath);
+      return { ready: blanks, wanted: target, cgroups: blankNames };
     },
     async removeLeftovers() {
       return decodeStrings(await ask(socketPath, encodeFrame(FRAME.RESET), FRAME.RESET_DONE));
@@ -111,6 +114,7 @@ function runFrame(spec: SandboxSpec): Buffer {
     layers: lower,
     env: environment(spec),
     keepHome: hasHome(spec),
+    hasFiles: hasFiles(spec),
     cpuQuotaUs: Math.round(spec.limits.cpus * CPU_PERIOD_US),
     terminal: spec.terminal,
   });

@@ -2,6 +2,7 @@
 
 import { constants } from "node:os";
 import { MayflyError } from "../../core/errors.ts";
+import { requestRefused } from "../task/request-refused.ts";
 import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd, TerminalSize } from "../task/sandbox.ts";
 import { signalName } from "../task/signal-name.ts";
 import type { FrameConnection, FrameConnections } from "./frames.ts";
@@ -160,8 +161,8 @@ function toProcessEnd(status: number): ProcessEnd {
 
 function toError(payload: Buffer): MayflyError {
   const { stage, message } = decodeFailed(payload);
-  if (stage === "user" || stage === "workdir") {
-    return new MayflyError("invalid_field", `${stage}: ${message}`, { details: { field: stage } });
-  }
-  return new MayflyError("host_unavailable", `cannot make a sandbox: ${message}`, { details: { stage } });
+  return (
+    requestRefused(stage, message) ??
+    new MayflyError("host_unavailable", `cannot make a sandbox: ${message}`, { details: { stage } })
+  );
 }

@@ -38,5 +38,5 @@ struct blank_program {
     uint32_t bytes; // Of the strings.
     uint32_t arguments, environment;
     uint16_t rows, columns;
-    uint32_t keep_home;
+    uint32_t flags; // enum run_flag
 };

@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 enum {
-    PROTOCOL_VERSION = 1,
+    PROTOCOL_VERSION = 2,
     FRAME_HEADER_BYTES = 8,
     MAX_FRAME_BYTES = 1048576, // Of a payload. Arguments and environment are far smaller by the worker's own bounds.
     MAX_CHUNK_BYTES = 65536,   // Of STDIN and OUTPUT: what a pipe holds.
@@ -81,6 +81,11 @@ enum frame_type {
     FRAME_RESET_DONE = 40, //            ids of what was removed, each with its NUL
 };
 
+enum run_flag {
+    RUN_KEEP_HOME = 1, // HOME is in the environment.
+    RUN_FILES = 2,     // Files come first on stdin (init/files.h).
+};
+
 // Followed by NUL-terminated strings, in this order: id, hostname, layers (the topmost first), user, workdir, arguments,
 // environment. Nothing may follow them.
 struct run_header {
@@ -91,7 +96,7 @@ struct run_header {
     uint32_t pids;         // Of the program and its children; the init is counted besides.
     uint16_t rows, columns; // Both 0: no terminal.
     uint16_t layers;
-    uint16_t keep_home;    // 1 if HOME is in the environment.
+    uint16_t flags;        // enum run_flag.
     uint32_t arguments;
     uint32_t environment;
 };

@@ -3,7 +3,7 @@
 
 import type { SandboxLimits } from "../task/sandbox.ts";
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 export const FRAME_HEADER_BYTES = 8;
 export const MAX_FRAME_BYTES = 1_048_576;
 export const MAX_CHUNK_BYTES = 65_536;
@@ -82,11 +82,16 @@ export interface RunFrame {
   readonly argv: readonly string[];
   readonly env: readonly string[];
   readonly keepHome: boolean;
+  /** Files come first on stdin (task/files.ts); never with a terminal. */
+  readonly hasFiles: boolean;
   readonly limits: SandboxLimits;
   readonly cpuQuotaUs: number;
   readonly deadlineMs: number;
   readonly terminal: { readonly rows: number; readonly columns: number } | undefined;
 }
+
+/** enum run_flag. */
+export const RUN_FLAG = { KEEP_HOME: 1, FILES: 2 } as const;
 
 /** struct run_header, in bytes. */
 export const RUN_HEADER_BYTES = 48;
@@ -103,7 +108,7 @@ export function encodeRun(run: RunFrame): Buffer {
   header.writeUInt16LE(terminal?.rows ?? 0, 32);
   header.writeUInt16LE(terminal?.columns ?? 0, 34);
   header.writeUInt16LE(layers.length, 36);
-  header.writeUInt16LE(run.keepHome ? 1 : 0, 38);
+  header.writeUInt16LE((run.keepHome ? RUN_FLAG.KEEP_HOME : 0) | (run.hasFiles ? RUN_FLAG.FILES : 0), 38);
   header.writeUInt32LE(argv.length, 40);
   header.writeUInt32LE(env.length, 44);
   const strings = [id, hostname, ...layers, user, workdir, ...argv, ...env];

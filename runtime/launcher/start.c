@@ -40,6 +40,12 @@ static void on_started(struct sandbox *sandbox, uint32_t start_us) {
     sandbox_tell(sandbox, FRAME_STARTED, &started, sizeof started);
 }
 
+static void on_no_files(struct sandbox *sandbox, unsigned which, int error) {
+    char text[128];
+    snprintf(text, sizeof text, "%u %s", which, strerror(error));
+    sandbox_tell_failed(sandbox, "files", text);
+}
+
 static void on_report(struct sandbox *sandbox, const struct report *report, int descriptor) {
     int error = (int)(report->value & 0xff);
     switch (report->kind) {
@@ -53,6 +59,7 @@ static void on_report(struct sandbox *sandbox, const struct report *report, int 
     case REPORT_NO_EXEC: return; // The init's own exit code is 127 or 126, as a shell's.
     case REPORT_NO_USER: return sandbox_tell_failed(sandbox, "user", "the image has no such user or group");
     case REPORT_NO_WORKDIR: return sandbox_tell_failed(sandbox, "workdir", strerror(error));
+    case REPORT_NO_FILES: return on_no_files(sandbox, report->value >> 8, error);
     default: return sandbox_tell_failed(sandbox, "init", strerror(error));
     }
 }
@@ -114,7 +121,7 @@ static bool send_program(struct sandbox *sandbox) {
     if (!read_request(sandbox, &run)) return false; // It has been read before.
     struct blank_program head = {.bytes = (uint32_t)run.program_bytes, .arguments = run.header.arguments,
                                  .environment = run.header.environment, .rows = run.header.rows,
-                                 .columns = run.header.columns, .keep_home = run.header.keep_home};
+                                 .columns = run.header.columns, .flags = run.header.flags};
     size_t all = sizeof head + run.program_bytes, sent = sandbox->program_sent;
     struct iovec parts[2] = {{&head, sizeof head}, {(void *)run.program, run.program_bytes}};
     unsigned first = sent < sizeof head ? 0 : 1;

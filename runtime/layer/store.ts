@@ -6,6 +6,7 @@
 
 import { chown, mkdir, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { monotonicMs } from "../../core/clock.ts";
 import { isErrno, isMayflyError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
@@ -18,6 +19,10 @@ import { FactsStore, factsOf } from "./facts.ts";
 import { markOpaqueRoot } from "./opaque-root.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { letGo, type UnpackerOptions, unpack } from "./unpacker.ts";
+
+/** Of what a dead worker has left, and the time that its programs have between two of them to die as well. */
+const MAX_REMOVALS = 10;
+const DYING_MS = 100;
 
 /** Of one layer for one image. Whoever opens it resumes what breaks: what is lost all the same is tried once more, from another host perhaps. */
 const MAX_DOWNLOADS = { registry_unavailable: 2, image_corrupt: 4 } as const;
@@ -246,9 +251,18 @@ async function makeEmpty(path: string, uidBase: number): Promise<string> {
   return path;
 }
 
+/** What unpacks dies with its worker, but not in the same moment: it may still put something into what is removed. */
 async function removeUnfinished(directory: string): Promise<void> {
   for (const name of (await namesIn(directory)).filter((candidate) => candidate.startsWith(UNFINISHED)))
-    await removeTree(join(directory, name));
+    for (let attempt = 1; ; attempt++) {
+      const failure = await removeTree(join(directory, name)).then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+      if (!failure) break;
+      if (attempt === MAX_REMOVALS) throw failure.error;
+      await delay(DYING_MS);
+    }
 }
 
 async function namesIn(directory: string): Promise<string[]> {

@@ -11,6 +11,7 @@ import { listCgroups, removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
 import { finished, startProcess } from "../host/command.ts";
 import { overlaySnapshot } from "../snapshot/overlay.ts";
+import { sendFiles } from "./files.ts";
 import { OciSandbox } from "./oci-sandbox.ts";
 import type { Guard, Sandbox, SandboxDriver, SandboxSpec } from "./sandbox.ts";
 import { untilOpened } from "./until-opened.ts";
@@ -44,7 +45,9 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
   async function open(spec: SandboxSpec, signal: AbortSignal, guard?: Guard): Promise<Sandbox> {
     signal.throwIfAborted();
     const bundle = join(bundles, spec.id);
-    return untilOpened(await supervise(bundle, spec), signal, guard);
+    const sandbox = await supervise(bundle, spec);
+    sendFiles(sandbox, spec);
+    return untilOpened(sandbox, signal, guard);
   }
 
   async function supervise(bundle: string, spec: SandboxSpec): Promise<OciSandbox> {

@@ -8,6 +8,7 @@ import { monotonicMs } from "../../core/clock.ts";
 import { isErrno, MayflyError } from "../../core/errors.ts";
 import { limitPids, readUsage, removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
+import { requestRefused } from "./request-refused.ts";
 import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd, TerminalSize } from "./sandbox.ts";
 import { type ShimEvent, ShimProcess } from "./shim-process.ts";
 
@@ -125,9 +126,8 @@ export class OciSandbox implements Sandbox {
   }
 
   async #explain(stage: string, message: string): Promise<MayflyError> {
-    if (stage === "user" || stage === "workdir") {
-      return new MayflyError("invalid_field", `${stage}: ${message}`, { details: { field: stage } });
-    }
+    const refusal = requestRefused(stage, message);
+    if (refusal) return refusal;
     const log = await readFile(join(this.#options.bundle, "runtime.log"), "utf8").catch(() => "");
     const why = log.trim().split("\n").at(-1) ?? "";
     return new MayflyError("host_unavailable", [message, why].filter(Boolean).join(": "), { details: { stage } });

@@ -25,6 +25,15 @@ export interface TerminalSize {
   readonly columns: number;
 }
 
+/** A file that is there before the program is; its directories are made if they are missing. */
+export interface SandboxFile {
+  /** Absolute. */
+  readonly path: string;
+  /** Permissions, such as 0o644. It is the program's user's. */
+  readonly mode: number;
+  readonly content: Uint8Array;
+}
+
 export interface SandboxSpec {
   /** Unique on the host; names the container, its cgroup and its directories. Letters, digits, `_` and `-`. */
   readonly id: string;
@@ -44,6 +53,8 @@ export interface SandboxSpec {
    * stdout, and stderr is empty.
    */
   readonly terminal?: TerminalSize | undefined;
+  /** Written in order, in place of files that are there. Not with a terminal. */
+  readonly files?: readonly SandboxFile[] | undefined;
   /** The sandbox is killed this long after `open` is called, unless `extend` is called first. */
   readonly deadlineMs: number;
 }
@@ -104,6 +115,8 @@ export type Guard = (extend: (ms: number) => void) => void;
 /** Sandboxes that are made ahead of need, and have no run yet. */
 export interface Blanks {
   readonly ready: number;
+  /** As many as are to be ready now. */
+  readonly wanted: number;
   /** Names of the cgroups of those that are ready or being made. */
   readonly cgroups: readonly string[];
 }

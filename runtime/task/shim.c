@@ -377,6 +377,7 @@ static ssize_t receive_report(struct report *message, int *descriptor) {
 
 static void on_report(const struct report *message, int *descriptor) {
     int error = (int)(message->value & 0xff);
+    char text[128];
     switch (message->kind) {
     case REPORT_TERMINAL:
         if (*descriptor >= 0 && terminal < 0) use_terminal(*descriptor), *descriptor = -1;
@@ -389,6 +390,10 @@ static void on_report(const struct report *message, int *descriptor) {
     case REPORT_NO_EXEC: break; // The init's own exit code is 127 or 126, as a shell's.
     case REPORT_NO_USER: tell_failed("user", "the image has no such user or group"); break;
     case REPORT_NO_WORKDIR: tell_failed("workdir", strerror(error)); break;
+    case REPORT_NO_FILES:
+        snprintf(text, sizeof text, "%u %s", message->value >> 8, strerror(error));
+        tell_failed("files", text);
+        break;
     default: tell_failed("init", strerror(error));
     }
 }

@@ -1,8 +1,10 @@
 // What every driver of sandboxes does, whatever it is made of. Each is held to it with real containers.
 
 import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { readlink } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { buildLayer, busyboxImage, busyboxLayer, pushImage } from "../helpers/image-builder.ts";
 import { traces } from "../helpers/leak-check.ts";
 import { DEFAULT_UID_BASE, type RuntimeUnderTest, text } from "../helpers/runtime.ts";
 
@@ -69,6 +71,95 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
 
       it("rejects at once when the signal has been aborted before", async () => {
         await expect(under.open({}, AbortSignal.abort(new Error("too late")))).rejects.toThrow("too late");
+      });
+    });
+
+    describe("files that it brings along", () => {
+      const file = (path: string, content: string | Buffer, mode = 0o644) => ({
+        path,
+        mode,
+        content: Buffer.from(content),
+      });
+
+      it("are there before the program is, whole, the user's, with their permissions, and its input comes after them", async () => {
+        const big = randomBytes(3 * MIB + 1);
+        const files = [
+          file("/work/deep/down/tool", "#!/bin/sh\necho tool says $(cat)\n", 0o755),
+          file("/etc/hostname", "replaced"),
+          file("/work/empty", "", 0o600),
+          file("/work/big", big),
+        ];
+        const script =
+          "stat -c '%n %U %a %s' /work/deep /work/deep/down/tool /work/empty; cat /etc/hostname; echo; sha256sum < /work/big; exec /work/deep/down/tool";
+        const { stdout, end } = await under.sh(script, { files, user: "app", stdin: "hello" });
+        const hash = createHash("sha256").update(big).digest("hex");
+        expect(stdout.split("\n")).toEqual([
+          expect.stringMatching(/^\/work\/deep app 755 /),
+          expect.stringMatching(/^\/work\/deep\/down\/tool app 755 32$/),
+          "/work/empty app 600 0",
+          "replaced",
+          `${hash}  -`,
+          "tool says hello",
+          "",
+        ]);
+        expect(end.process).toEqual({ kind: "exited", exitCode: 0 });
+      });
+
+      it("are led out of the container by nothing in the image, and replace a symlink or FIFO that is in their place", async () => {
+        const name = `mayfly-escape-${randomBytes(6).toString("hex")}`;
+        const links = {
+          up: "../../../../../../../..",
+          abs: "/",
+          own: "/proc/1/root",
+          here: "/proc/self/cwd",
+          leaf: "/etc/passwd",
+        };
+        const layer = buildLayer([
+          ...Object.entries(links).map(([path, target]) => ({ path, type: "symlink" as const, linkTarget: target })),
+          { path: "fifo", type: "fifo" as const },
+        ]);
+        const hostile = await busyboxImage({}, { layers: [await busyboxLayer(), layer] });
+        const { reference } = await pushImage(under.registry, `hostile:${name}`, hostile);
+        const image = await under.runtime.ensureImage(reference, AbortSignal.timeout(60_000));
+        const ways = ["up", "abs", "own", "here"];
+        const files = [
+          ...ways.map((way) => file(`/${way}/${name}-${way}`, way)),
+          file("/leaf", "a leaf"),
+          file("/fifo", "no fifo"),
+        ];
+        const script = `cat ${ways.map((way) => `/${name}-${way}`).join(" ")} /leaf /fifo; head -n1 /etc/passwd`;
+        const { stdout } = await under.sh(script, { files, image });
+        image.release();
+        expect(stdout).toMatch(/^upabsownherea leafno fiforoot:/);
+        for (const way of ways) expect(existsSync(`/${name}-${way}`)).toBe(false);
+      });
+
+      it("find no directory of the host among the init's descriptors", async () => {
+        for (let fd = 0; fd < 16; fd++)
+          await expect(under.open({ files: [file(`/proc/self/fd/${fd}/x`, "x")] })).rejects.toMatchObject({
+            reason: "invalid_field",
+          });
+      });
+
+      it.each([
+        ["where a file is in the way", "/etc/passwd/below"],
+        ["where a directory is", "/etc"],
+        ["in what the container may not write", "/proc/sys/kernel/hostname"],
+        ["in the init's own memory", "/proc/1/mem"],
+      ])("that cannot be written are named: %s", async (_, path) => {
+        await expect(under.open({ files: [file("/fine", "x"), file(path, "x")] })).rejects.toMatchObject({
+          reason: "invalid_field",
+          details: { field: "files.1" },
+        });
+      });
+
+      it("that are more than the writable layer holds are named", async () => {
+        const files = [file("/fine", "x"), file("/big", Buffer.alloc(2 * MIB))];
+        await expect(under.open({ files, limits: limits({ diskBytes: MIB }) })).rejects.toMatchObject({
+          reason: "invalid_field",
+          message: expect.stringContaining("No space left"),
+          details: { field: "files.1" },
+        });
       });
     });
 

@@ -6,7 +6,8 @@
 //   await host.stop();
 
 import { newIncarnation } from "../../core/ids.ts";
-import { SILENT } from "../../core/log.ts";
+import { type Log, SILENT } from "../../core/log.ts";
+import type { Keyring } from "../../core/secret.ts";
 import type { HeldImage, Runtime, SandboxSpec } from "../../runtime/index.ts";
 import { Ledger } from "../../worker/admission.ts";
 import { Executor } from "../../worker/executor.ts";
@@ -22,6 +23,8 @@ export interface FakeHostOptions {
   readonly program: (sandbox: FakeSandbox, spec: SandboxSpec) => void;
   /** Awaited before a sandbox is open, to hold a run in `starting`. */
   readonly beforeOpen?: () => Promise<void>;
+  readonly log?: Log;
+  readonly keyring?: Keyring;
 }
 
 export interface FakeHost {
@@ -44,12 +47,13 @@ const IMAGE: HeldImage = {
 };
 
 /** Resolves when it takes runs and hears orders. */
-export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostOptions): Promise<FakeHost> {
+export async function startFakeHost(options: FakeHostOptions): Promise<FakeHost> {
+  const { redisUrl, program, beforeOpen, log = SILENT, keyring } = options;
   const sandboxes: FakeSandbox[] = [];
   const specs: SandboxSpec[] = [];
   const runtime: Runtime = {
     driver: "fake",
-    blanks: async () => ({ ready: 0, cgroups: [] }),
+    blanks: async () => ({ ready: 0, wanted: 0, cgroups: [] }),
     ensureImage: async () => IMAGE,
     images: NO_IMAGES,
     async openSandbox(spec) {
@@ -69,7 +73,7 @@ export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostO
   const incarnation = newIncarnation();
   const store = new RunStore(redis, 60_000, incarnation);
   const messages = new Messages(subscriber);
-  const executor = new Executor({ runtime, store, messages, hostId: HOST_ID, log: SILENT });
+  const executor = new Executor({ runtime, store, messages, hostId: HOST_ID, log, keyring });
   const intake = new Intake(executor.execute.bind(executor));
   const ledger = new Ledger(ROOM);
   const offers = new Offers({
@@ -78,7 +82,7 @@ export async function startFakeHost({ redisUrl, program, beforeOpen }: FakeHostO
   });
   await messages.onOrder(
     HOST_ID,
-    (order) => executor.obey(order),
+    (order) => order.verb !== "duty" && executor.obey(order),
     () => executor.lookAgain(),
   );
   await offers.start();

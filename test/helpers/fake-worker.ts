@@ -9,12 +9,16 @@
 
 import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
-import type { Capacity } from "../../core/host.ts";
+import type { HostOrder } from "../../core/control.ts";
+import type { Capacity, HostRecord } from "../../core/host.ts";
 import { newIncarnation } from "../../core/ids.ts";
 import { type Log, SILENT } from "../../core/log.ts";
 import type { RunRecord } from "../../core/record.ts";
 import type { Outcome, StreamFacts } from "../../core/run.ts";
+import { VERSION } from "../../core/version.ts";
 import { Ledger } from "../../worker/admission.ts";
+import { Duty } from "../../worker/duty.ts";
+import { Heartbeat } from "../../worker/host-record.ts";
 import { Intake } from "../../worker/intake.ts";
 import { Offers } from "../../worker/offers.ts";
 import { connectRedis, Messages, RunStore } from "../../worker/run-store.ts";
@@ -76,6 +80,8 @@ export interface FakeWorkerOptions {
   /** In place of its own, to see or bend what it does. */
   readonly ledger?: Ledger;
   readonly wrapStore?: (store: RunStore) => RunStore;
+  /** Publishes a host's record and does what operators tell the host; with it, what it does when a drain's time is over. */
+  readonly onAbandon?: () => void;
   readonly log?: Log;
   /** Told since when, on the monotonic clock, each attempt is held. */
   readonly onTaken?: (takenAtMs: number) => void;
@@ -118,12 +124,30 @@ export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeW
   subscriber.on("error", () => {});
   await subscriber.connect();
   const offers = new Offers({ ...common, messages: new Messages(subscriber) });
+  const stopBeating = options.onAbandon && (await startHeart(options.onAbandon));
   await offers.start();
+
+  async function startHeart(abandonAll: () => void): Promise<() => Promise<void>> {
+    const duty = new Duty({ redis, ...common, offers, abandonAll });
+    const fixed = { id: hostId, bootId: "boot", incarnation, pool, version: VERSION, driver: "fake" };
+    const publish = (record: HostRecord) => own.publishHost(record);
+    const heartbeat = new Heartbeat({ fixed, ledger, publish, standing: () => duty.look(), log: SILENT });
+    duty.onChange(() => void heartbeat.beat());
+    const hear = (order: HostOrder) => void (order.verb === "duty" && heartbeat.beat());
+    await new Messages(subscriber).onOrder(hostId, hear, () => void heartbeat.beat());
+    await heartbeat.start();
+    return async () => {
+      duty.stop();
+      await heartbeat.stop();
+    };
+  }
+
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     offers.stop();
     await offers.idle();
     await intake.idle();
+    await stopBeating?.();
     redis.disconnect();
     subscriber.disconnect();
   };

@@ -90,6 +90,7 @@ describe.each([
       argv: ["sleep", "300"],
       env: ["PATH=/bin"],
       keepHome: false,
+      hasFiles: false,
       limits: { cpus: 1, memoryBytes: 64 * MIB, pids: 16, diskBytes: 8 * MIB },
       cpuQuotaUs: 100_000,
       deadlineMs: LIFE_MS,

@@ -28,6 +28,7 @@ function begin(changes: Partial<RunFrame>): RawPeer {
       argv: ["true"],
       env: ["PATH=/bin"],
       keepHome: false,
+      hasFiles: false,
       limits: { cpus: 1, memoryBytes: 64 * MIB, pids: 16, diskBytes: 8 * MIB },
       cpuQuotaUs: 100_000,
       deadlineMs: 30_000,

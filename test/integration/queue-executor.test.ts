@@ -75,7 +75,7 @@ beforeEach(async () => {
   const runtime: Runtime = {
     driver: "fake",
     images: NO_IMAGES,
-    blanks: async () => ({ ready: 0, cgroups: [] }),
+    blanks: async () => ({ ready: 0, wanted: 0, cgroups: [] }),
     ensureImage: (...args) => ensureImage(...args),
     openSandbox: (spec, ...rest) => {
       opened.push(spec);

@@ -18,6 +18,7 @@ const CORE_FILES = [
   "config.ts",
   "control.ts",
   "errors.ts",
+  "files.ts",
   "host-token.ts",
   "host.ts",
   "ids.ts",
@@ -32,7 +33,9 @@ const CORE_FILES = [
   "record.ts",
   "request.ts",
   "run.ts",
+  "schedule.ts",
   "scope.ts",
+  "secret.ts",
   "tenant.ts",
   "told.ts",
   "transition-parts.ts",
@@ -43,7 +46,7 @@ const CORE_FILES = [
 ];
 
 /** The code that is shipped and runs: what is forbidden in it may still be useful to set it up or to test it. */
-const PRODUCT = ["core", "gateway", "worker", "runtime", "cli"];
+const PRODUCT = ["core", "telemetry", "gateway", "worker", "runtime", "cli"];
 
 /** What Mayfly's queue is measured against. */
 const BARE_BULLMQ = "loadtest/bench/queue/bare-bullmq.ts";
@@ -65,7 +68,9 @@ interface Import {
   readonly typeOnly: boolean;
 }
 
-const sources = globSync("{core,gateway,worker,runtime,cli,infra,loadtest,docs}/**/*.{ts,js,mjs}", { cwd: ROOT })
+const sources = globSync("{core,telemetry,gateway,worker,runtime,cli,infra,loadtest,docs}/**/*.{ts,js,mjs}", {
+  cwd: ROOT,
+})
   .filter((path) => !path.includes("node_modules"))
   .toSorted()
   .map(readSource);
@@ -145,13 +150,14 @@ test("the reader of imports sees every file and every kind of import", () => {
 describe("arrows", () => {
   test.each<[top: string, allowed: readonly string[]]>([
     ["core", []],
-    ["gateway", ["core/"]],
-    ["worker", ["core/", "runtime/index.ts"]],
+    ["telemetry", ["core/"]],
+    ["gateway", ["core/", "telemetry/"]],
+    ["worker", ["core/", "telemetry/", "runtime/index.ts"]],
     ["runtime", ["core/"]],
     ["cli", ["core/"]],
     ["infra", []],
     ["loadtest", ["core/", "infra/", "runtime/index.ts", "gateway/dispatch/", "worker/"]],
-    ["docs", ["core/", "gateway/config.ts", "worker/config.ts"]],
+    ["docs", ["core/", "telemetry/settings.ts", "gateway/app.ts", "gateway/config.ts", "worker/config.ts"]],
   ])("%s imports of the project, besides its own files, only %j", (top, allowed) => {
     const own = sources.filter((source) => source.top === top);
     const reach = [`${top}/`, ...allowed, ...(top === "core" ? ["package.json"] : [])];
@@ -212,8 +218,19 @@ describe("packages", () => {
       ({ path }) => path === BARE_BULLMQ || /^(gateway\/dispatch|worker)\//.test(path),
       ["ioredis"],
     ],
+    ["OpenTelemetry: one folder", ({ path }) => path.startsWith("telemetry/otel/"), ["@opentelemetry"]],
   ])("who knows %s", (_, knows, names) => {
     expect(offences(sources, ({ target }, source) => knows(source) || !isPackage(target, ...names))).toEqual([]);
+  });
+
+  test("what knows OpenTelemetry is loaded by one file, when it is asked for and not before", () => {
+    const outside = sources.filter(({ path }) => !path.startsWith("telemetry/otel/"));
+    const loads = outside.flatMap(({ path, imports }) =>
+      imports.filter(({ target }) => target.startsWith("telemetry/otel/")).map(({ target }) => `${path} → ${target}`),
+    );
+    expect(loads).toEqual(["telemetry/start.ts → telemetry/otel/sdk.ts"]);
+    const loader = outside.find(({ path }) => path === "telemetry/start.ts");
+    expect(loader?.text).toContain('await import("./otel/sdk.ts")');
   });
 
   test("every package that the product needs is a dependency, and none is only for development", () => {

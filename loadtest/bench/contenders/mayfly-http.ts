@@ -18,8 +18,14 @@ const WAIT = "wait=30";
 const HEADERS = { "content-type": "application/json", prefer: WAIT };
 const TRUE = '"outcome":{"kind":"exited","exitCode":0}';
 
-export async function openMayflyHttp(workshop: Workshop): Promise<MayflyHttp> {
-  const stack = new Stack({ env: await environmentOf(workshop), onProgress: () => {} });
+export const openMayflyHttp = (workshop: Workshop): Promise<MayflyHttp> => openMayflyStack(workshop, { name: "stack" });
+
+/** A stack of its own, below the directory `name` of the workshop; `env` stands over what the caller has set. */
+export async function openMayflyStack(
+  workshop: Workshop,
+  { name, env = {} }: { readonly name: string; readonly env?: Environment },
+): Promise<MayflyHttp> {
+  const stack = new Stack({ env: { ...(await environmentOf(workshop, name)), ...env }, onProgress: () => {} });
   try {
     const { gateway } = await stack.start();
     return new MayflyHttp(stack, gateway);
@@ -30,10 +36,10 @@ export async function openMayflyHttp(workshop: Workshop): Promise<MayflyHttp> {
 }
 
 /** Room for 128 side by side; all else is Mayfly's default, or what the caller has set. */
-async function environmentOf({ directory, driver }: Workshop): Promise<Environment> {
+async function environmentOf({ directory, driver }: Workshop, name: string): Promise<Environment> {
   return {
     ...process.env,
-    MAYFLY_STATE_DIR: join(directory, "stack"),
+    MAYFLY_STATE_DIR: join(directory, name),
     MAYFLY_LISTEN_PORT: String(await freePort(GATEWAY_PORT)),
     MAYFLY_SLOTS: "1024",
     MAYFLY_CPU_OVERCOMMIT: "1024",

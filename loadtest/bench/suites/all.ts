@@ -7,6 +7,7 @@ import { queue } from "./queue.ts";
 import { start } from "./start.ts";
 import { startupReal } from "./startup-real.ts";
 import type { Suite } from "./suite.ts";
+import { telemetry } from "./telemetry.ts";
 import { throughput } from "./throughput.ts";
 
 export const SUITE: Readonly<Record<SuiteName, Suite>> = {
@@ -16,4 +17,5 @@ export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   queue,
   "startup-real": startupReal,
   pull,
+  telemetry,
 };

@@ -19,7 +19,7 @@ import type { Suite } from "./suite.ts";
 
 const REDIS_PORT = 6_490;
 const READY_MS = 30_000;
-/** The worker is idle again, and waits in its blocking fetch: a call that comes while it still tidies up finds it sooner. */
+/** The worker is idle again, and has told its room: a call that comes while it still tidies up finds it busy. */
 const PAUSE_MS = 5;
 const SETTLE_MS = 50;
 const FULL = { rounds: 20, count: 50 };
@@ -33,7 +33,7 @@ const OPEN: Readonly<Record<QueueName, (url: string) => Promise<QueueClient>>> =
 const NOTES: Readonly<Record<QueueName, string>> = {
   bullmq: "Queue.add to a message on a channel, published by a handler that does nothing else; no record, no lease",
   "mayfly-queue":
-    "the gateway's dispatcher to its answer: record and ticket, the worker's consumer and executor with leases and output, over a runtime whose sandboxes end at once; no HTTP, no container",
+    "the gateway's dispatcher to its answer: record and hand-over, the worker's executor with leases and output, over a runtime whose sandboxes end at once; no HTTP, no container",
 };
 
 export const queue: Suite = async ({ workshop, isQuick, say }) => {

@@ -41,7 +41,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <linux/sched/types.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,7 +49,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 // A tar of a million entries is larger than any image in use; a bomb of empty files is larger still. Directories that are only implied count.
@@ -62,8 +60,6 @@
 
 // Runs of other images go on beside a pull, and wait for less than they would to be scheduled.
 #define NICENESS 10
-// The kernel's longest.
-#define SLICE_NS 100000000
 
 struct unpack_options options = {
     .compression = COMPRESSION_NONE,
@@ -82,19 +78,11 @@ static int prepare_directory(void) {
   return fd;
 }
 
-// A scheduler that picks by deadlines (Linux 6.12 and later) lets who asks for a long slice wait for it, and whoever wakes up and wants less go
-// first: a run that is woken does not wait for the end of ours. An older kernel does not know the field and passes over it.
-static void ask_for_long_slices(void) {
-  struct sched_attr attributes = {.size = sizeof attributes, .sched_nice = NICENESS, .sched_runtime = SLICE_NS};
-  syscall(SYS_sched_setattr, 0, &attributes, 0);
-}
-
 // For this process and all that it starts. Where the scheduler groups processes by session (autogroup), niceness counts only inside of
 // one, so this is one of its own, and the session is nice as well. What fails here would only have been kinder.
 static void step_back(void) {
   setsid();
   setpriority(PRIO_PROCESS, 0, NICENESS);
-  ask_for_long_slices();
   int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
   dprintf(fd, "%d", NICENESS);

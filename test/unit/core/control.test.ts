@@ -57,6 +57,7 @@ describe("an order to a host", () => {
   const orders: HostOrder[] = [
     { verb: "cancel", run },
     { verb: "resize", run },
+    { verb: "duty" },
     ...SIGNALS.map((signal) => ({ verb: "signal", run, signal }) as const),
   ];
 
@@ -65,6 +66,8 @@ describe("an order to a host", () => {
   it.each([
     "",
     "cancel",
+    `duty ${run}`,
+    "duty ",
     `cancel  ${run}`,
     `cancel ${run} now`,
     `resize ${run} 24 80`,
@@ -80,7 +83,7 @@ describe("an order to a host", () => {
   ])("is none if it is %j", (text) => expect(parseOrder(text)).toBeUndefined());
 
   it("is never made of what is not one, and reading it never throws", () => {
-    const word = fc.oneof(fc.string(), fc.constantFrom("cancel", "resize", "signal", run, ...SIGNALS));
+    const word = fc.oneof(fc.string(), fc.constantFrom("duty", "cancel", "resize", "signal", run, ...SIGNALS));
     fc.assert(
       fc.property(fc.array(word, { maxLength: 5 }), (words) => {
         const text = words.join(" ");

@@ -2,18 +2,23 @@
 
 import { createHash } from "node:crypto";
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { createLog } from "../../../core/log.ts";
+import { createLog, SILENT } from "../../../core/log.ts";
 import { type FindCaller, parseApiKeys } from "../../../gateway/api-keys.ts";
 import { createApp } from "../../../gateway/app.ts";
 import type { GatewayEnv } from "../../../gateway/context.ts";
 import { Access } from "../../../gateway/dispatch/access.ts";
 import { Dispatcher } from "../../../gateway/dispatch/dispatcher.ts";
+import { Duties } from "../../../gateway/dispatch/duties.ts";
 import { Hosts } from "../../../gateway/dispatch/hosts.ts";
 import type { TakeToken } from "../../../gateway/dispatch/rate-limits.ts";
 import { clusterSecret, connectRedis, connectSubscriber, scriptsOn } from "../../../gateway/dispatch/redis.ts";
 import { RunStore } from "../../../gateway/dispatch/run-store.ts";
+import { ScheduleStore } from "../../../gateway/dispatch/schedule-store.ts";
+import { Schedules } from "../../../gateway/dispatch/schedules.ts";
+import { SecretStore } from "../../../gateway/dispatch/secret-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
 import { createWebhooks } from "../../../gateway/webhooks/webhooks.ts";
+import type { Telemetry } from "../../../telemetry/telemetry.ts";
 
 export const KEY = "a-key-of-acme";
 export const OPERATOR_KEY = "a-key-of-the-operator";
@@ -34,9 +39,15 @@ export interface AppOptions {
   /** In place of a file with KEY and OPERATOR_KEY. */
   readonly findCaller?: FindCaller;
   readonly take?: TakeToken;
+  readonly telemetry?: Telemetry;
 }
 
-export function makeApp({ keys = true, findCaller: own, take = async () => undefined }: AppOptions = {}): AppUnderTest {
+export function makeApp({
+  keys = true,
+  findCaller: own,
+  take = async () => undefined,
+  telemetry,
+}: AppOptions = {}): AppUnderTest {
   const redis = connectRedis(undefined); // Never told to connect.
   const store = new RunStore({ redis, maxQueued: 10, maxKept: 10, maxStdinBytes: 1024, retentionMs: 1000 });
   const signals = new Signals(connectSubscriber(undefined), "test");
@@ -56,11 +67,16 @@ export function makeApp({ keys = true, findCaller: own, take = async () => undef
       hosts,
       access,
       webhooks,
+      duties: new Duties(redis, hosts),
+      secrets: new SecretStore(redis, undefined),
+      schedules: new Schedules({ redisUrl: undefined, store: new ScheduleStore(redis), runs: dispatcher, log: SILENT }),
       findCaller,
       maxBodyBytes: MAX_BODY_BYTES,
       maxArchiveBytes: MAX_ARCHIVE_BYTES,
+      maxStdinBytes: 1024,
     },
     log: createLog({}, write),
+    ...(telemetry ? { telemetry } : {}),
   });
   const credentials = keys ? { authorization: `Bearer ${KEY}` } : { host: HOST };
   const request = async (path: string, init: RequestInit = {}) => {

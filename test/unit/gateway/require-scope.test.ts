@@ -25,7 +25,7 @@ const ask = (route: string, key: string, app = keyed.app) => {
     .replace(":stream", "stdout")
     .replace(":name", "acme");
   const headers = { authorization: `Bearer ${key}`, "content-type": "application/json", host: HOST };
-  const hasBody = method === "POST" || method === "PATCH";
+  const hasBody = ["POST", "PATCH", "PUT"].includes(method);
   return app.request(path, { method, headers, ...(hasBody ? { body: "{}" } : {}) });
 };
 
@@ -90,7 +90,7 @@ test("each call says in the OpenAPI document which scope it wants", async () => 
     paths: Record<string, Record<string, { security?: unknown; responses: Record<string, unknown> }>>;
   };
   for (const [route, scope] of Object.entries(ROUTE_SCOPES)) {
-    const [method = "", path = ""] = route.replace(/:(\w+)/g, "{$1}").split(" ");
+    const [method = "", path = ""] = route.replace(/:(\w+)(\{.+?\})?/g, "{$1}").split(" ");
     const operation = paths[path]?.[method.toLowerCase()];
     expect(operation?.security, route).toEqual([{ key: [scope] }]);
     expect(operation?.responses, route).toHaveProperty("429");

@@ -96,3 +96,17 @@ test("who waits for room is woken by the next share that is given back, and not 
   second?.();
   await two;
 });
+
+test("closed, it promises nothing and says so to who waits; what was promised before is still taken", async () => {
+  const ledger = new Ledger(CAPACITY);
+  const closed = ledger.vacated();
+  ledger.setOpen(false);
+  await closed;
+  expect(ledger.free).toEqual({ cpus: 0, memoryBytes: 0, pids: 0, slots: 0 });
+  expect(ledger.take(ONE)).toBeTypeOf("function");
+  expect(ledger.unused).toEqual({ cpus: 3, memoryBytes: 768, pids: 90, slots: 2 });
+  const open = ledger.vacated();
+  ledger.setOpen(true);
+  await open;
+  expect(ledger.free).toEqual(ledger.unused);
+});

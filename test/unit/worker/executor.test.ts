@@ -81,7 +81,7 @@ class World {
     return {
       driver: "fake",
       images: NO_IMAGES,
-      blanks: async () => ({ ready: 0, cgroups: [] }),
+      blanks: async () => ({ ready: 0, wanted: 0, cgroups: [] }),
       ensureImage: async (_reference, signal, { pull } = {}) => {
         this.pull = pull;
         const image = await this.ensureImage(signal);

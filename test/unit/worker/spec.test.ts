@@ -56,7 +56,8 @@ describe("the terminal", () => {
 
   test("has the latest size of the record, and a size alone makes none", () => {
     const record = { id: newRunId(), attempt: 1, request: request({ terminal: size }) } as RunRecord;
-    const terminalOf = (of: RunRecord) => sandboxSpec(of, planRun(of.request), image(), 8000).terminal;
+    const terminalOf = (of: RunRecord) =>
+      sandboxSpec({ record: of, plan: planRun(of.request), image: image(), deadlineMs: 8000 }).terminal;
     expect(terminalOf(record)).toEqual(size);
     expect(terminalOf({ ...record, terminalSize: { rows: 50, columns: 100 } })).toEqual({ rows: 50, columns: 100 });
     expect(terminalOf({ ...record, request: request(), terminalSize: size })).toBeUndefined();
@@ -100,7 +101,12 @@ describe("the sandbox's specification", () => {
     return made;
   };
   const spec = (more: Partial<RunRequest> = {}) =>
-    sandboxSpec(record(more), planRun(request(more)), image({ env: ["A=1"] }), 8_000);
+    sandboxSpec({
+      record: record(more),
+      plan: planRun(request(more)),
+      image: image({ env: ["A=1"] }),
+      deadlineMs: 8_000,
+    });
 
   test("is named by run and attempt, so that two attempts never share a container", () => {
     expect(spec().id).toBe(`${id}-2`);
@@ -119,6 +125,16 @@ describe("the sandbox's specification", () => {
 
   test("takes user and directory from the request if it has them", () => {
     expect(spec({ user: "0:0", workdir: "/tmp" })).toMatchObject({ user: "0:0", workdir: "/tmp" });
+  });
+
+  test("tells the program of the run's trace, unless the request says otherwise", () => {
+    const traced = (more: Partial<RunRequest> = {}) => {
+      const plan = planRun(request(more));
+      const traced = { ...record(more), traceparent: "00-a-b-01" };
+      return sandboxSpec({ record: traced, plan, image: image({ env: ["A=1"] }), deadlineMs: 8_000 }).env;
+    };
+    expect(traced()).toEqual(["TRACEPARENT=00-a-b-01", "A=1"]);
+    expect(traced({ env: { TRACEPARENT: "mine" } })).toEqual(["TRACEPARENT=mine", "A=1"]);
   });
 
   test("has a host name that the kernel takes, and the limits of the plan", () => {

@@ -80,7 +80,7 @@ describe("the OCI configuration of a sandbox", () => {
   });
 
   it("hands the program to the init, which becomes the user", () => {
-    expect(config.process.args).toEqual(["/dev/mayfly-init", "app", "/w", "user", "none", "prog", "arg"]);
+    expect(config.process.args).toEqual(["/dev/mayfly-init", "app", "/w", "user", "none", "none", "prog", "arg"]);
     expect(config.process.user).toEqual({ uid: 0, gid: 0 });
   });
 

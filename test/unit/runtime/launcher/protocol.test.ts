@@ -62,7 +62,7 @@ describe("protocol.h and protocol.ts", () => {
     const payload = frame.subarray(protocol.FRAME_HEADER_BYTES);
     const at = await inC(
       ["deadline_ms", "memory_bytes", "disk_bytes", "cpu_quota_us", "pids", "rows", "columns", "layers"]
-        .concat("keep_home", "arguments", "environment")
+        .concat("flags", "arguments", "environment")
         .map((field) => `offsetof(struct run_header, ${field})`),
     );
     const read = ["u64", "u64", "u64", "u32", "u32", "u16", "u16", "u16", "u16", "u32", "u32"].map((kind, i) => {

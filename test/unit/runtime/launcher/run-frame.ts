@@ -11,6 +11,7 @@ export const RUN: RunFrame = {
   argv: ["sh", "-c", "exit 3"],
   env: ["PATH=/bin", "EMPTY="],
   keepHome: false,
+  hasFiles: false,
   limits: { cpus: 1, memoryBytes: 2 ** 26, pids: 64, diskBytes: 2 ** 24 },
   cpuQuotaUs: 100_000,
   deadlineMs: 8_000,
