@@ -42,11 +42,7 @@ export const OnFailure = z
 export type OnFailure = z.infer<typeof OnFailure>;
 
 const OPTIONS = {
-  name: z
-    .string()
-    .min(1)
-    .max(BATCH_BOUNDS.nameLength)
-    .meta({ description: "For people.", example: "nightly" }),
+  name: z.string().min(1).max(BATCH_BOUNDS.nameLength).meta({ description: "For people.", example: "nightly" }),
   labels: RunRequest.shape.labels.unwrap(),
   onFailure: OnFailure,
   concurrency: z
@@ -60,18 +56,20 @@ const OPTIONS = {
     .meta({ description: "With a template: each input is also what its run reads from stdin.", default: false }),
 };
 
-export const BatchOptions = z.strictObject({ ...OPTIONS, template: RunRequest.optional() }).partial().meta({
-  id: "BatchOptions",
-  description:
-    "The first line of a batch, as {\"batch\": …}. With a template each of the other lines is an input: text, or {input, key}. Without, each is a run's request, with a `key` if one likes.",
-});
+export const BatchOptions = z
+  .strictObject({ ...OPTIONS, template: RunRequest.optional() })
+  .partial()
+  .meta({
+    id: "BatchOptions",
+    description:
+      'The first line of a batch, as {"batch": …}. With a template each of the other lines is an input: text, or {input, key}. Without, each is a run\'s request, with a `key` if one likes.',
+  });
 
 export type BatchOptions = z.infer<typeof BatchOptions>;
 
-export const BatchInput = z.union(
-  [z.string(), z.strictObject({ input: z.string(), key: ItemKey.optional() })],
-  { error: 'is not text or {"input": text, "key": text}' },
-);
+export const BatchInput = z.union([z.string(), z.strictObject({ input: z.string(), key: ItemKey.optional() })], {
+  error: 'is not text or {"input": text, "key": text}',
+});
 
 export type BatchInput = z.infer<typeof BatchInput>;
 
@@ -160,6 +158,8 @@ export type BatchResult = z.infer<typeof BatchResult>;
 export const BatchFinished = z
   .strictObject({ type: z.literal("batch.finished"), timestamp: z.string(), data: Batch })
   .meta({ id: "BatchFinished" });
+
+export type BatchFinished = z.infer<typeof BatchFinished>;
 
 /** A line of the answer while items are sent: how far they are safe, what could not be read, and the end. */
 export const BatchAck = z

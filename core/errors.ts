@@ -69,7 +69,10 @@ export const REASONS = {
     code: "failed_precondition",
     says: "The run takes no more input: its stdin is closed or it has ended.",
   },
-  batch_closed: { code: "failed_precondition", says: "The batch takes no more items: its input is closed, or it is stopped." },
+  batch_closed: {
+    code: "failed_precondition",
+    says: "The batch takes no more items: its input is closed, or it is stopped.",
+  },
   batch_too_large: {
     code: "failed_precondition",
     says: "The batch has as many items, or as many bytes that wait, as a batch may have.",

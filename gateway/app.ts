@@ -12,6 +12,7 @@ import type { Log } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
 import { type Telemetry, untold } from "../telemetry/telemetry.ts";
 import type { FindCaller } from "./api-keys.ts";
+import type { Batches } from "./batches/batches.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Access } from "./dispatch/access.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
@@ -31,6 +32,7 @@ import { requireScope } from "./middleware/require-scope.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
 import { answerProblem, toProblem } from "./problem.ts";
 import { describeScopes } from "./route-scopes.ts";
+import { registerBatches } from "./routes/batches.ts";
 import { registerControl } from "./routes/control.ts";
 import { registerDocs } from "./routes/docs.ts";
 import { registerEvents } from "./routes/events.ts";
@@ -57,6 +59,7 @@ export interface AppOptions {
     readonly tenants: Access["tenants"];
     readonly limits: { readonly take: TakeToken };
   };
+  readonly batches: Batches;
   readonly webhooks: Webhooks;
   readonly duties: Duties;
   readonly schedules: Schedules;
@@ -78,6 +81,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
     dispatcher,
     hosts,
     access,
+    batches,
     webhooks,
     duties,
     schedules,
@@ -105,6 +109,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
 
   registerRuns(app, dispatcher, webhooks.destinations);
   registerRaw(app, dispatcher, maxStdinBytes);
+  registerBatches(app, { batches, dispatcher, log });
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);
   registerWebhooks(app, dispatcher, webhooks);

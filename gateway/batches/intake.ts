@@ -5,8 +5,8 @@ import { type Batch, type BatchAck, BatchOptions } from "../../core/batch.ts";
 import { MayflyError } from "../../core/errors.ts";
 import { failureLimit } from "../dispatch/batch-record.ts";
 import type { BatchStore, Chunk, Entry } from "../dispatch/batch-store.ts";
-import { checkRequest, invalid, ItemReader, type ItemRules } from "./items.ts";
-import { type Line, readLineGroups } from "./lines.ts";
+import { checkRequest, ItemReader, type ItemRules, invalid } from "./items.ts";
+import type { Line } from "./lines.ts";
 import { Template } from "./template.ts";
 
 /** Of a step: Redis does nothing else meanwhile. */
@@ -26,14 +26,13 @@ export interface Target {
   readonly close: boolean;
 }
 
-/** Made by these options, but for those that the first line has. Throws `too_many_batches`, `invalid_field`. */
+/** So many lines of the input told of the batch itself, and are no items. Throws `too_many_batches`, `invalid_field`. */
 export async function openBatch(
   { store, rules }: IntakeOptions,
-  tenant: string,
-  options: BatchOptions,
+  { tenant, options, headLines }: { tenant: string; options: BatchOptions; headLines: number },
   idempotencyKey: string | undefined,
 ): Promise<string> {
-  return store.create(tenant, fieldsOf(options, rules), idempotencyKey);
+  return store.create(tenant, ["lines", String(headLines), ...fieldsOf(options, rules)], idempotencyKey);
 }
 
 /** What Redis keeps of a batch's options. */
@@ -147,5 +146,3 @@ async function* joined(group: readonly Line[], rest: AsyncGenerator<Line[], void
     await rest.return();
   }
 }
-
-export { readLineGroups };

@@ -1,7 +1,7 @@
 // A line of a batch's input, made ready: what Redis keeps of an item until it is fed (batch-scripts.ts), or why it cannot be read.
 
-import { createHash } from "node:crypto";
 import { isUtf8 } from "node:buffer";
+import { createHash } from "node:crypto";
 import type { ZodError } from "zod";
 import { ItemKey } from "../../core/batch.ts";
 import { isMayflyError, MayflyError } from "../../core/errors.ts";
@@ -97,7 +97,8 @@ export function checkRequest(value: unknown, rules: ItemRules): Checked {
   if (!parsed.success) throw invalid(parsed.error);
   const { stdin, files = [], ...request } = parsed.data;
   const { pool, webhook, timeouts } = request;
-  if (pool !== undefined && !rules.pools.includes(pool)) throw new MayflyError("invalid_field", `there is no pool ${pool}`);
+  if (pool !== undefined && !rules.pools.includes(pool))
+    throw new MayflyError("invalid_field", `there is no pool ${pool}`);
   rules.destinations.admit(webhook);
   if (typeof stdin === "object" && "stream" in stdin)
     throw new MayflyError("invalid_field", "stdin of an item must be there with it: stream is for a run by itself");
@@ -110,7 +111,12 @@ export function checkRequest(value: unknown, rules: ItemRules): Checked {
       timeouts: { queue: QUEUE_CLOCK, ...timeouts },
     },
     files: files.length === 0 ? "" : JSON.stringify(files),
-    stdin: stdin === undefined ? NOTHING : typeof stdin === "string" ? Buffer.from(stdin) : Buffer.from(stdin.base64, "base64"),
+    stdin:
+      stdin === undefined
+        ? NOTHING
+        : typeof stdin === "string"
+          ? Buffer.from(stdin)
+          : Buffer.from(stdin.base64, "base64"),
   };
 }
 
@@ -120,7 +126,16 @@ const NOTHING = Buffer.alloc(0);
 export function shapeOf(request: RunRequest): string {
   const { pool, demand, size, priority, concurrency, due, timeouts } = planRun(request);
   const shape = [
-    ...[pool, demand.cpus, demand.memoryBytes, demand.pids, size, priority, concurrency?.key ?? "", concurrency?.max ?? 0],
+    ...[
+      pool,
+      demand.cpus,
+      demand.memoryBytes,
+      demand.pids,
+      size,
+      priority,
+      concurrency?.key ?? "",
+      concurrency?.max ?? 0,
+    ],
     ...["afterMs" in due ? `+${due.afterMs}` : due.atMs, timeouts.queueMs],
     request.webhook ? new URL(request.webhook.url).host : "",
   ];
@@ -159,7 +174,9 @@ const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0d]);
 const isBlank = (bytes: Buffer) => bytes.every((byte) => SPACES.has(byte));
 
 export function invalid(error: ZodError): MayflyError {
-  const problems = describeIssues(error, MAX_PROBLEMS).map(({ path, message }) => `${path.join(".")} ${message}`.trim());
+  const problems = describeIssues(error, MAX_PROBLEMS).map(({ path, message }) =>
+    `${path.join(".")} ${message}`.trim(),
+  );
   return new MayflyError("invalid_field", problems.join("; "));
 }
 

@@ -33,7 +33,10 @@ export class Template {
     this.#toStdin = toStdin;
     this.#roomBytes = BOUNDS.argumentBytes - argumentBytes(request) + PLACE.length * this.#places;
     if (this.#places === 0 && !toStdin)
-      throw new MayflyError("invalid_field", "template.command has no {}, and stdin is not true: inputs would go nowhere");
+      throw new MayflyError(
+        "invalid_field",
+        "template.command has no {}, and stdin is not true: inputs would go nowhere",
+      );
   }
 
   get #places(): number {
@@ -46,7 +49,8 @@ export class Template {
     if (!parsed.success) throw invalid(parsed.error);
     const { input, key } = typeof parsed.data === "string" ? { input: parsed.data, key: undefined } : parsed.data;
     const bytes = Buffer.byteLength(input);
-    if (this.#places > 0 && input.includes("\0")) throw new MayflyError("invalid_field", "input must not contain a NUL");
+    if (this.#places > 0 && input.includes("\0"))
+      throw new MayflyError("invalid_field", "input must not contain a NUL");
     if (bytes * this.#places > this.#roomBytes) {
       const message = `input has ${bytes} bytes: command and env together more than ${BOUNDS.argumentBytes}`;
       throw new MayflyError("invalid_field", message);

@@ -21,19 +21,28 @@ type Hash = ReadonlyMap<string, string>;
 
 /** What is read of the hash. */
 export const BATCH_FIELDS = [
-  ...["id", "tenant", "name", "labels", "state", "createdAt", "finishedAt", "lines", "total", "active", "closed", "paused"],
+  ...[
+    "id",
+    "tenant",
+    "name",
+    "labels",
+    "state",
+    "createdAt",
+    "finishedAt",
+    "lines",
+    "total",
+    "active",
+    "closed",
+    "paused",
+  ],
   ...["stopping", "succeeded", "failed", "cancelled", "malformed", "maxFailures", "concurrency", "lastAt", "lastDone"],
   ...["source", "stdin", "webhookUrl", "unfedFrom"],
 ];
 
 /** The answer of the script `read`. Undefined if there is no such batch. */
-export function parseBatch([nowMs, waiting, live, done, values]: [
-  number,
-  number,
-  number,
-  number,
-  (string | null)[],
-]): StoredBatch | undefined {
+export function parseBatch([nowMs, waiting, live, done, values]: [number, number, number, number, (string | null)[]]):
+  | StoredBatch
+  | undefined {
   const hash = new Map<string, string>();
   for (const [i, field] of BATCH_FIELDS.entries()) {
     const value = values[i];

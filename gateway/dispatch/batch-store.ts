@@ -17,7 +17,6 @@ import { IDEMPOTENCY_MS } from "./submit.ts";
 
 export interface BatchLimits {
   readonly maxItems: number;
-  readonly maxLineBytes: number;
   /** Of items that wait. */
   readonly maxWaitingBytes: number;
   /** Unfinished ones, of a tenant. */
@@ -74,7 +73,9 @@ export class BatchStore {
   async create(tenant: string, fields: readonly (string | Buffer)[], idempotencyKey?: string): Promise<string> {
     const id = newBatchId();
     const { maxBatches } = this.limits;
-    const digest = createHash("sha256").update(idempotencyKey ?? "").digest("base64url");
+    const digest = createHash("sha256")
+      .update(idempotencyKey ?? "")
+      .digest("base64url");
     const name = idempotencyKey === undefined ? "" : keys.idempotency(`${tenant}:batch:${digest}`);
     const args = [id, tenant, maxBatches, MAX_KEPT_BATCHES, IDEMPOTENCY_MS, ...fields];
     const answer = await this.#run(scripts.create, [keys.batch(id), keys.batches(tenant), name], args);
