@@ -155,7 +155,7 @@ export const halt = define(`
   local batch = KEYS[1]
   local id, most, outcome, retention = unpack(ARGV)
   local at, answer, why = now(), { '0' }, redis.call('HGET', batch, 'stopping')
-  local left = redis.call('ZRANGEBYSCORE', batch .. ':live', 0, 0, 'LIMIT', 0, most)
+  local left = redis.call('ZREVRANGEBYSCORE', batch .. ':live', 0, 0, 'LIMIT', 0, most) -- The last are those that wait.
   for _, run_id in ipairs(left) do
     local run = '${keys.run("")}' .. run_id
     local held = redis.call('HMGET', run, 'state', 'host')

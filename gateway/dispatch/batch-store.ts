@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Batch } from "../../core/batch.ts";
+import { FEED_WINDOW } from "../../core/batch-parts.ts";
 import { MayflyError } from "../../core/errors.ts";
 import { newBatchId } from "../../core/ids.ts";
 import { keys } from "../../core/keys.ts";
@@ -135,7 +136,7 @@ export class BatchStore {
   }
 
   async #halt(id: string): Promise<boolean> {
-    const args = [id, STEP, JSON.stringify(CANCELLED), this.limits.retentionMs];
+    const args = [id, 2 * FEED_WINDOW, JSON.stringify(CANCELLED), this.limits.retentionMs];
     const [more, ...held] = (await this.#run(scripts.halt, [keys.batch(id)], args)) as string[];
     for (let i = 0; i + 1 < held.length; i += 2)
       if (held[i + 1]) await this.#orders.tell(String(held[i + 1]), { verb: "cancel", run: String(held[i]) });
