@@ -75,7 +75,7 @@ export const REASONS = {
   },
   batch_too_large: {
     code: "failed_precondition",
-    says: "The batch has as many items, or as many bytes that wait, as a batch may have.",
+    says: "The batch has as many items as a batch may have.",
   },
   run_not_running: {
     code: "failed_precondition",

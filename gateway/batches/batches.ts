@@ -6,7 +6,7 @@ import { MayflyError } from "../../core/errors.ts";
 import type { BatchResults, Position } from "../dispatch/batch-results.ts";
 import type { BatchStore } from "../dispatch/batch-store.ts";
 import type { Signals } from "../dispatch/signals.ts";
-import type { ItemRules } from "./items.ts";
+import type { ItemRules } from "./item-request.ts";
 
 export interface BatchesOptions {
   readonly store: BatchStore;

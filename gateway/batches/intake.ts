@@ -5,7 +5,8 @@ import { type Batch, type BatchAck, BatchOptions } from "../../core/batch.ts";
 import { MayflyError } from "../../core/errors.ts";
 import { failureLimit } from "../dispatch/batch-record.ts";
 import type { BatchStore, Chunk, Entry } from "../dispatch/batch-store.ts";
-import { checkRequest, ItemReader, type ItemRules, invalid } from "./items.ts";
+import { checkRequest, type ItemRules, invalid } from "./item-request.ts";
+import { ItemReader } from "./items.ts";
 import type { Line } from "./lines.ts";
 import { Template } from "./template.ts";
 

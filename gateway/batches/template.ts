@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { BatchInput } from "../../core/batch.ts";
 import { MayflyError } from "../../core/errors.ts";
 import { argumentBytes, BOUNDS, type RunRequest } from "../../core/request.ts";
-import { invalid, shapeOf } from "./items.ts";
+import { invalid, shapeOf } from "./item-request.ts";
 
 const PLACE = "{}";
 

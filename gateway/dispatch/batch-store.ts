@@ -107,10 +107,12 @@ export class BatchStore {
         });
       case "items":
         throw tooLarge(`a batch may have ${maxItems} items (MAYFLY_MAX_BATCH_ITEMS)`, maxItems);
-      case "bytes": {
-        const what = `${maxWaitingBytes} bytes of its items wait (MAYFLY_MAX_BATCH_WAITING); go on once some have run`;
-        throw tooLarge(what, maxWaitingBytes);
-      }
+      case "bytes":
+        throw new MayflyError(
+          "queue_full",
+          `${maxWaitingBytes} bytes of its items wait (MAYFLY_MAX_BATCH_WAITING): go on once some have run`,
+          { details: { limit: maxWaitingBytes } },
+        );
       default:
         throw new MayflyError("batch_closed", `the batch ${id} takes no more items after line ${line}`);
     }

@@ -3,7 +3,7 @@
 import { z } from "@hono/zod-openapi";
 import { BATCH_BOUNDS, type BatchOptions, BatchOptions as Options } from "../../core/batch.ts";
 import { BATCH_ID_PATTERN } from "../../core/ids.ts";
-import { invalid } from "../batches/items.ts";
+import { invalid } from "../batches/item-request.ts";
 import { ORDERS } from "../dispatch/batch-results.ts";
 
 export const BatchParams = z.object({

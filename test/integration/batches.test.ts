@@ -508,7 +508,7 @@ describe("limits", () => {
     const gateway = await gatewayWith({ env: { MAYFLY_MAX_BATCH_WAITING: "2KiB", MAYFLY_MAX_QUEUED: "1" } });
     const acks = await send(gateway, many(100));
     expect(acks.at(-1)?.error).toMatchObject({
-      reason: "batch_too_large",
+      reason: "queue_full",
       detail: expect.stringContaining("2048 bytes"),
     });
     const taken = (await get(gateway, idOf(acks))).counts.total;
