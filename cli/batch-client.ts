@@ -4,7 +4,7 @@
 //   for await (const result of mayfly.batches.results(batch.id)) { … }
 
 import { randomUUID } from "node:crypto";
-import { Batch, BatchPage, BatchResult } from "../core/batch.ts";
+import { Batch, type BatchOptions, BatchPage, BatchResult } from "../core/batch.ts";
 import { parseAnswer } from "./answers.ts";
 import { type InputOptions, type Pieces, sendLines } from "./batch-input.ts";
 import { interrupted, refused } from "./client-error.ts";
@@ -33,6 +33,8 @@ export type BatchQuery = Readonly<Record<string, string | number | undefined>>;
 export interface BatchClient {
   /** Makes a batch of lines of JSON and closes it. Resolves when all are acknowledged, however often the connection breaks. */
   run(pieces: Pieces, options?: InputOptions & { query?: BatchQuery }): Promise<Batch>;
+  /** Makes a batch without items, which stays open: its first line is acknowledged. */
+  open(batch: BatchOptions, options?: Options): Promise<Batch>;
   /** More lines, after so many that were acknowledged. */
   send(id: string, line: number, pieces: Pieces, options: InputOptions & { close: boolean }): Promise<Batch>;
   inspect(id: string, options?: Options): Promise<Batch>;
@@ -58,7 +60,15 @@ export function createBatchClient(send: Send): BatchClient {
   const inspect: BatchClient["inspect"] = (id, options) => ask("GET", pathOf(id), options);
   return {
     run: (pieces, { query, ...options } = {}) =>
-      sendLines(send, { line: 0, query: query ?? {}, idempotencyKey: randomUUID() }, pieces, { ...options, close: true }),
+      sendLines(send, { line: 0, query: query ?? {}, idempotencyKey: randomUUID() }, pieces, {
+        ...options,
+        close: true,
+      }),
+    open: (batch, options = {}) =>
+      sendLines(send, { line: 0, idempotencyKey: randomUUID() }, [[JSON.stringify({ batch })]], {
+        ...options,
+        close: false,
+      }),
     send: (id, line, pieces, options) => sendLines(send, { id, line }, pieces, options),
     inspect,
     list: (options) => list(send, options),
@@ -75,7 +85,10 @@ async function* list(send: Send, { signal }: Options = {}): AsyncGenerator<Batch
   let cursor: string | undefined;
   do {
     const query = { limit: PAGE, cursor };
-    const page = parseAnswer(BatchPage, await readJson(await send({ method: "GET", path: "/v1/batches", query, signal })));
+    const page = parseAnswer(
+      BatchPage,
+      await readJson(await send({ method: "GET", path: "/v1/batches", query, signal })),
+    );
     yield* page.batches;
     cursor = page.next;
   } while (cursor !== undefined);
@@ -93,7 +106,14 @@ async function* results(
     try {
       const query = { order, from: had, follow: String(follow), output };
       const path = `${pathOf(id)}/results`;
-      const response = await send({ method: "GET", path, query, headers: { accept: "application/x-ndjson" }, signal, once: true });
+      const response = await send({
+        method: "GET",
+        path,
+        query,
+        headers: { accept: "application/x-ndjson" },
+        signal,
+        once: true,
+      });
       for await (const value of jsonLinesOf(response)) {
         const result = resultOf(value);
         had++;

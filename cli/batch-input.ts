@@ -3,7 +3,7 @@
 // One idea: what was sent is kept until it is safe, which is one piece, and the gateway says how far that is. So a connection that breaks,
 // or a gateway that dies, costs a question and the rest of one piece; no line is lost, and none counts twice.
 
-import { Batch, BatchAck } from "../core/batch.ts";
+import { type Batch, BatchAck } from "../core/batch.ts";
 import { parseAnswer } from "./answers.ts";
 import { interrupted, isClientError, refused } from "./client-error.ts";
 import type { Send } from "./http.ts";
@@ -91,7 +91,7 @@ class Input {
     const common = { method: "POST", body, signal } as const;
     const response =
       this.#id === undefined
-        ? await this.#send({ ...common, path: "/v1/batches", ...this.#opening(headers) })
+        ? await this.#send({ ...common, path: "/v1/batches", ...this.#opening(headers, close) })
         : await this.#send({
             ...common,
             headers,
@@ -105,10 +105,10 @@ class Input {
     throw interrupted("the answer ended before the batch's lines were all acknowledged");
   }
 
-  #opening(headers: Readonly<Record<string, string>>) {
+  #opening(headers: Readonly<Record<string, string>>, close: boolean) {
     const { query = {}, idempotencyKey } = this.#beginning;
     const key = idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey };
-    return { query: { ...query, close: "false" }, headers: { ...headers, ...key } };
+    return { query: { ...query, close: String(close) }, headers: { ...headers, ...key } };
   }
 
   #hear(ack: BatchAck): Batch | undefined {
