@@ -13,6 +13,7 @@ import { createKeyClient, createTenantClient, type KeyClient, type TenantClient 
 import { parseRun, parseRunPage, type RunPage } from "./answers.ts";
 import { type BatchClient, createBatchClient } from "./batch-client.ts";
 import { unreachable } from "./client-error.ts";
+import { createDeadLetterClient, type DeadLetterClient } from "./dead-letter-client.ts";
 import { type FollowOptions, followRun } from "./follow.ts";
 import { createHostClient, type HostClient } from "./host-client.ts";
 import { type ClientOptions, createSend, DEFAULT_IDEMPOTENCY, readJson, type Send } from "./http.ts";
@@ -32,6 +33,7 @@ export type { KeyClient, TenantClient } from "./access-client.ts";
 export type { RunPage } from "./answers.ts";
 export type { BatchClient, ResultOptions } from "./batch-client.ts";
 export { ClientError, type FieldProblem, isClientError } from "./client-error.ts";
+export type { DeadLetterClient, DeadLetterSweep, RetriedDeadLetter } from "./dead-letter-client.ts";
 export type { FollowOptions } from "./follow.ts";
 export type { HostClient } from "./host-client.ts";
 export type { ClientOptions, Idempotency } from "./http.ts";
@@ -64,8 +66,22 @@ export interface CreateOptions extends WaitOptions {
   readonly idempotencyKey?: string | undefined;
 }
 
+export interface CancelOptions extends CallOptions {
+  /** Kills the program at once, without SIGTERM and a grace. */
+  readonly force?: boolean | undefined;
+}
+
 export interface ListOptions extends CallOptions {
   readonly state?: RunState | undefined;
+  /** As `NAME=VALUE`; runs have all of them. */
+  readonly label?: readonly string[] | undefined;
+  /** As it was asked for. */
+  readonly image?: string | undefined;
+  /** Accepted at this moment (RFC 3339) or later, and before that one. */
+  readonly since?: string | undefined;
+  readonly until?: string | undefined;
+  /** Another tenant's runs, or everybody's (`*`): for operators. */
+  readonly tenant?: string | undefined;
   readonly limit?: number | undefined;
   readonly cursor?: string | undefined;
 }
@@ -80,7 +96,9 @@ export interface Client {
   waitRun(id: string, options?: WaitOptions): Promise<Run>;
   listRuns(options?: ListOptions): Promise<RunPage>;
   /** Safe to repeat. The run has ended only once its state says so. */
-  cancelRun(id: string, options?: CallOptions): Promise<Run>;
+  cancelRun(id: string, options?: CancelOptions): Promise<Run>;
+  /** Forgets a finished run. */
+  removeRun(id: string, options?: CallOptions): Promise<void>;
   /** Appends to the stdin of a run that was made with `stdin: {stream: true}`. Order is the caller's: one call at a time. */
   sendStdin(id: string, bytes: Uint8Array<ArrayBuffer>, options?: CallOptions & { close?: boolean }): Promise<void>;
   /** The terminal of a run has this size from now on, also if its program has not been started yet. */
@@ -105,6 +123,8 @@ export interface Client {
   readonly webhooks: WebhookClient;
   /** The hosts of the cluster, and taking them out of service. */
   readonly hosts: HostClient;
+  /** Runs that were to be tried again and have failed for good. */
+  readonly deadLetters: DeadLetterClient;
 }
 
 /** Constructing it connects to nothing. Throws TypeError if `url` is not a URL. */
@@ -119,8 +139,14 @@ export function createClient(options: ClientOptions): Client {
     waitRun: (id, wait = {}) => waitRun(send, id, wait),
     listRuns: async ({ signal, ...query } = {}) =>
       parseRunPage(await readJson(await send({ method: "GET", path: "/v1/runs", query, signal }))),
-    cancelRun: async (id, { signal } = {}) =>
-      parseRun(await readJson(await send({ method: "POST", path: runPath(id, "/cancel"), signal }))),
+    cancelRun: async (id, { signal, force } = {}) => {
+      const query = { force: force ? "true" : undefined };
+      return parseRun(await readJson(await send({ method: "POST", path: runPath(id, "/cancel"), query, signal })));
+    },
+    removeRun: async (id, { signal } = {}) => {
+      const answer = await send({ method: "DELETE", path: runPath(id), signal });
+      await answer.body?.cancel();
+    },
     sendStdin: (id, bytes, stdin = {}) => sendStdin(send, id, { ...stdin, bytes }),
     resizeRun: (id, size, { signal } = {}) => tell(send, runPath(id, "/resize"), size, signal),
     signalRun: (id, name, { signal } = {}) => tell(send, runPath(id, "/signal"), { signal: name }, signal),
@@ -134,6 +160,7 @@ export function createClient(options: ClientOptions): Client {
     batches: createBatchClient(send),
     webhooks: createWebhookClient(send),
     hosts: createHostClient(send),
+    deadLetters: createDeadLetterClient(send),
   };
 }
 

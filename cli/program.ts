@@ -6,6 +6,7 @@ import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
 import { completion } from "./commands/completion.ts";
 import { context } from "./commands/context.ts";
+import { deadLetters } from "./commands/dead-letters.ts";
 import { deliveries } from "./commands/deliveries.ts";
 import { hosts } from "./commands/hosts.ts";
 import { image } from "./commands/image.ts";
@@ -18,6 +19,7 @@ import { logs } from "./commands/logs.ts";
 import { map } from "./commands/map.ts";
 import { ps } from "./commands/ps.ts";
 import { pull } from "./commands/pull.ts";
+import { rm } from "./commands/rm.ts";
 import { rmi } from "./commands/rmi.ts";
 import { run } from "./commands/run.ts";
 import { save } from "./commands/save.ts";
@@ -48,6 +50,8 @@ export const COMMANDS: readonly Command[] = [
   map,
   images,
   pull,
+  rm,
+  deadLetters,
   rmi,
   image,
   load,

@@ -47,13 +47,13 @@ export const SignalRequest = z
 
 /** What a host is told about a run that it may hold. Best effort; a size and a cancellation are in the record as well. */
 export type RunOrder =
-  | { readonly verb: "cancel" | "resize"; readonly run: string }
+  | { readonly verb: "cancel" | "force-cancel" | "resize"; readonly run: string }
   | { readonly verb: "signal"; readonly run: string; readonly signal: RunSignal };
 
 /** Or about itself: that its duty is another now (host.ts), which it reads from Redis. */
 export type HostOrder = RunOrder | { readonly verb: "duty" };
 
-/** `duty`, `cancel run_…`, `resize run_…` (the size is read from the record), `signal run_… SIGINT`. */
+/** `duty`, `cancel run_…`, `force-cancel run_…` (without a grace), `resize run_…` (the size is read from the record), `signal run_… SIGINT`. */
 export function formatOrder(order: HostOrder): string {
   if (order.verb === "duty") return order.verb;
   return [order.verb, order.run, ...(order.verb === "signal" ? [order.signal] : [])].join(" ");
@@ -64,7 +64,8 @@ export function parseOrder(text: string): HostOrder | undefined {
   if (text === "duty") return { verb: "duty" };
   const [verb, run = "", word, ...rest] = text.split(" ");
   if (!RUN_ID_PATTERN.test(run) || rest.length > 0) return undefined;
-  if (verb === "cancel" || verb === "resize") return word === undefined ? { verb, run } : undefined;
+  if (verb === "cancel" || verb === "force-cancel" || verb === "resize")
+    return word === undefined ? { verb, run } : undefined;
   const signal = SIGNALS.find((known) => known === word);
   return verb === "signal" && signal ? { verb, run, signal } : undefined;
 }

@@ -30,6 +30,10 @@ export const REASONS = {
   malformed_body: { code: "invalid_argument", says: "The body is not JSON." },
   unsupported_media_type: { code: "invalid_argument", says: "The body is not sent as application/json." },
   body_too_large: { code: "invalid_argument", says: "The body, or the input sent to a run, is over its limit." },
+  range_not_satisfiable: {
+    code: "invalid_argument",
+    says: "The range of bytes begins behind the last one that there is.",
+  },
   invalid_reference: { code: "invalid_argument", says: "The image reference cannot be read." },
   key_missing: { code: "unauthenticated", says: "The request carries no API key." },
   key_unknown: { code: "unauthenticated", says: "The API key is not known here." },
@@ -81,7 +85,14 @@ export const REASONS = {
     code: "failed_precondition",
     says: "The run's program is not there to be told anything: it has not been started yet, or it has ended.",
   },
-  run_not_finished: { code: "failed_precondition", says: "The run goes on: there is nothing to be told of it yet." },
+  run_not_finished: {
+    code: "failed_precondition",
+    says: "The run goes on: what is asked can only be done once it has finished.",
+  },
+  dead_letter_not_found: {
+    code: "not_found",
+    says: "The run is not among the dead letters: it was tried again, or dismissed.",
+  },
   webhook_not_found: { code: "not_found", says: "The run was made without a webhook." },
   no_terminal: { code: "failed_precondition", says: "The run was made without a terminal." },
   quota_exceeded: {

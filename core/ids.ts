@@ -35,6 +35,11 @@ export function itemRunId(batch: string, index: number): string {
   return `run_${batch.slice("bat_".length)}${base32(BigInt(index), 4)}`;
 }
 
+/** No id that was made at this moment or later comes before it, and none that was made earlier after. */
+export function firstRunId(epochMs: number): string {
+  return `run_${base32(BigInt(Math.max(0, Math.floor(epochMs))), 10)}${base32(0n, 16)}`;
+}
+
 /** An id for one life of a process: a host or gateway that restarts is not the one that died. */
 export function newIncarnation(): string {
   return randomBytes(8).toString("hex");

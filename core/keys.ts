@@ -39,8 +39,12 @@ export const keys = {
   idempotency: (of: string) => `${TAG}:idempotency:${of}`,
   /** Hash: the room that hosts of a pool offer to runs that come, by holder (offer.ts). */
   offers: (pool: string) => `${TAG}:offers:${pool}`,
-  /** Sorted set: all kept runs of a tenant, score 0, ordered by id and so by creation. */
-  index: (tenant: string) => `${TAG}:runs:${tenant}`,
+  /** Sorted set: runs of a tenant that have something in common, score 0, ordered by id and so by creation. `of` is `<tenant>:<facet>` (index-parts.ts). */
+  facet: (of: string) => `${TAG}:runs:${of}`,
+  /** Sorted set: the tenants that have runs, score 0. */
+  filed: `${TAG}:filed`,
+  /** Sorted set: finished runs, by the moment (Redis time, ms) at which they are forgotten. */
+  finished: `${TAG}:finished`,
   /** String with a time to live: a host's record (host.ts). */
   host: (id: string) => `${TAG}:host:${id}`,
   /** String: what an operator has told a host, JSON (host.ts). Outlives the worker. */
@@ -109,12 +113,13 @@ export const channels = {
 
 /** The keys of each script of transitions.ts, in its order. */
 export const transitionKeys = {
-  submit: (id: string, tenant: string, pool: string) => [
+  /** And the sets by which the run is found for good. */
+  submit: (id: string, pool: string, facets: readonly string[]) => [
     keys.run(id),
     keys.waiters(id),
-    keys.index(tenant),
     keys.stdin(id),
     keys.offers(pool),
+    ...facets,
   ],
   recall: (id: string) => [keys.run(id)],
   offer: (pool: string) => [keys.offers(pool)],
@@ -126,13 +131,7 @@ export const transitionKeys = {
   release: (id: string) => [keys.run(id), keys.deadlines],
   finish: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines],
   cancel: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines],
-  overdue: (id: string) => [
-    keys.run(id),
-    keys.waiters(id),
-    keys.deadlines,
-    keys.output(id, "stdout"),
-    keys.output(id, "stderr"),
-  ],
+  overdue: (id: string) => [keys.run(id), keys.waiters(id), keys.deadlines],
   append: (id: string, stream: "stdout" | "stderr") => [keys.run(id), keys.output(id, stream)],
   feed: (id: string) => [keys.run(id), keys.stdin(id)],
   resize: (id: string) => [keys.run(id)],

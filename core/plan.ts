@@ -1,6 +1,7 @@
 // What is made of a request: its defaults filled in, its words turned into numbers.
 
 import { DEFAULT_POOL, DEFAULTS, type RunRequest } from "./request.ts";
+import type { Retry } from "./retry.ts";
 import { parseDuration, parseSize } from "./units.ts";
 
 /** What the worker executes. */
@@ -26,6 +27,7 @@ export interface RunPlan {
   readonly due: { readonly afterMs: number } | { readonly atMs: number };
   readonly concurrency: { readonly key: string; readonly max: number } | undefined;
   readonly retries: number;
+  readonly retry: Retry | undefined;
   readonly priority: number;
   readonly pool: string;
 }
@@ -71,6 +73,7 @@ function makePlan(request: RunRequest): RunPlan {
         : { atMs: Date.parse(request.notBefore) },
     concurrency: request.concurrency,
     retries: request.retries ?? 0,
+    retry: request.retry,
     priority: request.priority ?? 0,
     pool: request.pool ?? DEFAULT_POOL,
   };

@@ -194,6 +194,7 @@ local function start(id, p, holder, offer, at)
   local run = '${keys.run("")}' .. id
   redis.call('HSET', run, 'state', 'starting', 'host', offer.host, 'holder', holder, 'claimedAt', at)
   redis.call('ZADD', '${keys.deadlines}', at + ${LEASE_MS}, id)
+  file(id, p.tenant, 'queued', 'starting')
   charge(p, at)
   if p.batch then item_started(p.batch, at) end
   give(offer, p)

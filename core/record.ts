@@ -5,7 +5,7 @@
 
 import type { TerminalSize } from "./control.ts";
 import { RunRequest } from "./request.ts";
-import { Outcome, type Pulling, type Receipt, RunState, type StreamFacts } from "./run.ts";
+import { NOTHING_SEEN, Outcome, type Pulling, type Receipt, RunState, type StreamFacts } from "./run.ts";
 
 export interface RunRecord {
   readonly id: string;
@@ -13,8 +13,14 @@ export interface RunRecord {
   readonly state: RunState;
   /** 1 for the first attempt. Every move that takes the run from a host adds 1, so an old holder's words are refused. */
   readonly attempt: number;
-  /** How many attempts have had their program started; `retries` bounds it. */
+  /** How many attempts have had their program started. */
   readonly startedAttempts: number;
+  /** How many attempts were tried again as the run's `retry` has it. */
+  readonly retried: number;
+  /** How the last attempts ended that were not the last, oldest first. */
+  readonly attempts?: readonly PastAttempt[] | undefined;
+  /** The dead letter that this run is another try of. */
+  readonly retriedFrom?: string | undefined;
   /** As it was asked for, less its stdin and what is in its files. */
   readonly request: RunRequest;
   readonly stdinClosed: boolean;
@@ -55,6 +61,9 @@ export function parseRecord(hash: Hash): RunRecord | undefined {
     state: RunState.parse(hash.state),
     attempt: whole(hash, "attempt"),
     startedAttempts: optional(whole, hash, "startedAttempts") ?? 0,
+    retried: optional(whole, hash, "retried") ?? 0,
+    attempts: hash.attempt === "1" ? undefined : pastAttempts(hash),
+    retriedFrom: hash.retriedFrom,
     request: parseRequest(text(hash, "request")),
     stdinClosed: optional(flag, hash, "stdinClosed") ?? false,
     createdAt: whole(hash, "createdAt"),
@@ -73,9 +82,37 @@ export function parseRecord(hash: Hash): RunRecord | undefined {
     tracestate: hash.tracestate,
     outcome: optional(outcome, hash, "outcome"),
     receipt: optional(json<Receipt>, hash, "receipt"),
-    stdout: optional(json<StreamFacts>, hash, "stdout"),
-    stderr: optional(json<StreamFacts>, hash, "stderr"),
+    stdout: streamFacts(hash, "stdout"),
+    stderr: streamFacts(hash, "stderr"),
   };
+}
+
+/** An attempt that was not the last: moments in ms by Redis' clock. */
+export interface PastAttempt {
+  readonly attempt: number;
+  readonly startedAt?: number;
+  readonly finishedAt: number;
+  readonly outcome: Outcome;
+  /** Of one whose host lived to tell. */
+  readonly receipt?: Receipt;
+}
+
+const PAST = "attempt:";
+
+function pastAttempts(hash: Hash): PastAttempt[] | undefined {
+  const names = Object.keys(hash).filter((name) => name.startsWith(PAST));
+  if (names.length === 0) return undefined;
+  return names.map((name) => json<PastAttempt>(hash, name)).toSorted((a, b) => a.attempt - b.attempt);
+}
+
+/** Of a stream of which nothing came nothing is kept, not even that. */
+function streamFacts(hash: Hash, field: "stdout" | "stderr"): StreamFacts | undefined {
+  return optional(json<StreamFacts>, hash, field) ?? (hash.receipt === undefined ? undefined : NOTHING_SEEN);
+}
+
+/** By this field the script that finishes the run knows that a failure is a dead letter. */
+export function retryField({ retry, retries }: RunRequest): string[] {
+  return retry !== undefined || (retries ?? 0) > 0 ? ["retryable", "1"] : [];
 }
 
 /** By this field the script that finishes the run knows that somebody is to be told, and the gateways whose turn it is. */

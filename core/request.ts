@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { TerminalSize } from "./control.ts";
 import { RunFiles } from "./files.ts";
+import { Retry } from "./retry.ts";
 import { SECRET_BOUNDS, SecretName } from "./secret.ts";
 import { DURATION_FORM, formatDuration, formatSize, parseDuration, parseSize, SIZE_FORM } from "./units.ts";
 import { Webhook } from "./webhook.ts";
@@ -215,6 +216,7 @@ export const RunRequest = z
         default: 0,
       })
       .optional(),
+    retry: Retry.optional(),
     priority: z
       .int()
       .min(BOUNDS.priority.min)

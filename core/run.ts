@@ -138,9 +138,20 @@ export const Waiting = z
 
 export type Waiting = z.infer<typeof Waiting>;
 
+export const PastAttempt = z
+  .strictObject({
+    attempt: z.int(),
+    startedAt: z.string().optional(),
+    finishedAt: z.string(),
+    outcome: Outcome,
+    receipt: Receipt.optional(),
+  })
+  .meta({ id: "PastAttempt", description: "An attempt that was not the last. Its output is gone." });
+
 export const Run = z
   .strictObject({
     id: z.string().regex(RUN_ID_PATTERN),
+    tenant: z.string().meta({ description: "Told in lists of other tenants' runs." }).optional(),
     state: RunState,
     image: z.string(),
     labels: z.record(z.string(), z.string()),
@@ -149,6 +160,15 @@ export const Run = z
     createdAt: z.string(),
     startedAt: z.string().meta({ description: "When the program of this attempt started." }).optional(),
     finishedAt: z.string().optional(),
+    attempts: z
+      .array(PastAttempt)
+      .meta({ description: "How the attempts before this one ended: the last ten of them, oldest first." })
+      .optional(),
+    retriedFrom: z
+      .string()
+      .regex(RUN_ID_PATTERN)
+      .meta({ description: "The dead letter that this run is another try of." })
+      .optional(),
     cancelRequested: z.boolean().optional(),
     waiting: Waiting.meta({ description: "Why a queued run waits; told where one run is asked for." }).optional(),
     pulling: Pulling.meta({ description: "While the run is starting and its host fetches the image." }).optional(),

@@ -2,10 +2,11 @@
 
 import { createHash } from "node:crypto";
 import { BATCH_PARTS } from "./batch-parts.ts";
-import { channels, keys } from "./keys.ts";
+import { ENDING_PARTS } from "./ending-parts.ts";
+import { INDEX_PARTS } from "./index-parts.ts";
+import { channels } from "./keys.ts";
 import { MAX_ON_THE_WAY, OFFER_MS, OFFERS_LOOKED_AT } from "./offer.ts";
 import { QUEUE_PARTS } from "./queue-parts.ts";
-import { TOLD_BYTES } from "./told.ts";
 
 /** A script. Its keys are built by `transitionKeys`; callers pass ARGV in the order that the comment above it gives. */
 export interface Transition {
@@ -21,33 +22,10 @@ local function now()
 end
 -- The attempt is this holder's, and under way: its fields, or nil.
 local function held(run, attempt, holder)
-  local now_held = redis.call('HMGET', run, 'state', 'attempt', 'holder', 'cancelRequested')
+  local now_held = redis.call('HMGET', run, 'state', 'attempt', 'holder', 'cancelRequested', 'forced')
   if now_held[1] ~= 'starting' and now_held[1] ~= 'running' then return nil end
   if now_held[2] ~= attempt or now_held[3] ~= holder then return nil end
-  return { state = now_held[1], cancel = now_held[4] == '1' }
-end
--- What a gateway is told of a run that has finished: all of it, if it is small (told.ts).
-local function told(run, id)
-  local out, err = redis.call('STRLEN', run .. ':stdout'), redis.call('STRLEN', run .. ':stderr')
-  if out + err + redis.call('HSTRLEN', run, 'request') > ${TOLD_BYTES} then return cjson.encode({ id }) end
-  local head = cjson.encode({ id, out, err, redis.call('HGETALL', run) })
-  return head .. string.char(10) .. (redis.call('GET', run .. ':stdout') or '') .. (redis.call('GET', run .. ':stderr') or '')
-end
-local function finish(run, waiters, deadlines, id, at, outcome, retention)
-  redis.call('HSET', run, 'state', 'finished', 'finishedAt', at, 'outcome', outcome, 'stdinClosed', '1')
-  redis.call('ZREM', deadlines, id)
-  if redis.call('HEXISTS', run, 'webhook') == 1 then redis.call('ZADD', '${keys.webhooks}', at, 'run:' .. id) end
-  for _, suffix in ipairs({'', ':stdout', ':stderr'}) do
-    redis.call('PEXPIRE', run .. suffix, retention)
-  end
-  local gateways = redis.call('SMEMBERS', waiters)
-  local message = gateways[1] and told(run, id)
-  for _, gateway in ipairs(gateways) do
-    redis.call('PUBLISH', '${channels.gateway("")}' .. gateway, message)
-  end
-  redis.call('DEL', run .. ':stdin', run .. ':files', waiters)
-  redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
-  end_item(run, id, at, outcome, retention)
+  return { state = now_held[1], cancel = now_held[4] == '1', forced = now_held[5] == '1' }
 end
 local function give(offer, p)
   offer.slots, offer.cpus = offer.slots - 1, offer.cpus - p.cpus
@@ -108,6 +86,6 @@ end
 `;
 
 export function define(body: string): Transition {
-  const lua = PRELUDE + QUEUE_PARTS + body;
+  const lua = PRELUDE + INDEX_PARTS + QUEUE_PARTS + ENDING_PARTS + body;
   return { lua, sha1: createHash("sha1").update(lua).digest("hex") };
 }

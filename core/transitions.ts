@@ -4,7 +4,7 @@
 //       │     submit        offer, submit, tend   ▼  started             finish
 //   (nothing) ──────▶ queued ──────────▶ starting ─────────▶ running ─────────▶ finished
 //                       ▲  └─ cancel, overdue ─────────────────────────────────────▲
-//                       └──────── overdue (attempt + 1) ──┴───────────┘
+//                       └── overdue, finish (attempt + 1) ┴───────────┘
 //
 // One idea: whoever acts on a run names the attempt it believes in, and the holder that it is (one life of one worker). A
 // script that finds another attempt or holder, or a state that has no such move, changes nothing and says so. So a host that was
@@ -55,7 +55,7 @@ const CHANGED = channels.changed("");
  * → {"accepted" | "known" | "conflict", id} | {"full"} | {"quota", limit} | {"too large"}
  */
 const submit = define(`
-  local run, waiters, index, stdin, offers = unpack(KEYS)
+  local run, waiters, stdin, offers = unpack(KEYS)
   local id, tenant, pool, cpus, memoryBytes, pids, size, priority, key, keyMax, due, queueMs, max, kept = unpack(ARGV)
   local waiter, input, idempotency, body, remembered, files = unpack(ARGV, 15)
   local at = now()
@@ -90,8 +90,10 @@ const submit = define(`
   if files ~= '' then redis.call('SET', run .. ':files', files) end
   if waiter ~= '' then redis.call('SADD', waiters, waiter) end
   if idempotency ~= '' then redis.call('SET', idempotency, body .. ' ' .. id, 'PX', remembered) end
-  redis.call('ZADD', index, 0, id)
-  redis.call('ZREMRANGEBYRANK', index, 0, -1 - kept)
+  file(id, tenant, nil, 'queued')
+  for i = 5, #KEYS do redis.call('ZADD', KEYS[i], 0, id) end
+  redis.call('ZADD', '${keys.filed}', 0, tenant)
+  forget_surplus(tenant, kept)
   if holder then
     settle(p, at)
     start(id, p, holder, offer, at)
@@ -161,6 +163,7 @@ const started = define(`
   if mine.state == 'running' then return 1 end
   local at = now()
   redis.call('HSET', run, 'state', 'running', 'startedAt', at)
+  file(id, redis.call('HGET', run, 'tenant'), 'starting', 'running')
   redis.call('HINCRBY', run, 'startedAttempts', 1)
   redis.call('HDEL', run, 'pulling')
   redis.call('ZADD', deadlines, at + lease, id)
@@ -168,14 +171,14 @@ const started = define(`
   return 1
 `);
 
-/** ARGV: id, attempt, holder, lease ms → "held" | "cancel" | "lost" */
+/** ARGV: id, attempt, holder, lease ms → "held" | "cancel" | "force-cancel" | "lost" */
 const renew = define(`
   local run, deadlines = unpack(KEYS)
   local id, attempt, holder, lease = unpack(ARGV)
   local mine = held(run, attempt, holder)
   if not mine then return 'lost' end
   redis.call('ZADD', deadlines, now() + lease, id)
-  return mine.cancel and 'cancel' or 'held'
+  return mine.forced and 'force-cancel' or mine.cancel and 'cancel' or 'held'
 `);
 
 /** The holder lets go of a run that it did not bring to an end: it is overdue at once. ARGV: id, attempt, holder, why → 1 | 0 */
@@ -188,22 +191,33 @@ const release = define(`
   return 1
 `);
 
-/** ARGV: id, attempt, holder, outcome, receipt, stdout facts, stderr facts, retention ms → 1, or 0 if the attempt is over. */
+/**
+ * The attempt has ended. With a back-off the run goes back to wait for its next attempt, unless it is to be cancelled.
+ * ARGV: id, attempt, holder, outcome, receipt, stdout facts or "", stderr facts or "", retention ms, back-off ms or "", queue ms
+ * → 1, 2 if it is tried again, or 0 if the attempt is over.
+ */
 const finish = define(`
   local run, waiters, deadlines = unpack(KEYS)
-  local id, attempt, holder, outcome, receipt, stdout, stderr, retention = unpack(ARGV)
-  if not held(run, attempt, holder) then return 0 end
-  local at = now()
-  leave(placing(run), at)
-  redis.call('HSET', run, 'receipt', receipt, 'stdout', stdout, 'stderr', stderr)
+  local id, attempt, holder, outcome, receipt, stdout, stderr, retention, backoff, queueMs = unpack(ARGV)
+  local mine = held(run, attempt, holder)
+  if not mine then return 0 end
+  local at, p = now(), placing(run)
+  leave(p, at)
+  if backoff ~= '' and not mine.cancel then
+    requeue(run, id, p, at, { because = 'retried', outcome = outcome, receipt = receipt, delay = tonumber(backoff), queueMs = queueMs })
+    return 2
+  end
+  redis.call('HSET', run, 'receipt', receipt)
+  if stdout ~= '' then redis.call('HSET', run, 'stdout', stdout) end
+  if stderr ~= '' then redis.call('HSET', run, 'stderr', stderr) end
   finish(run, waiters, deadlines, id, at, outcome, retention)
   return 1
 `);
 
-/** ARGV: id, outcome, retention ms → {"finished" | "requested" | "over" | "missing", host or ""} */
+/** ARGV: id, outcome, retention ms, "1" if without a grace → {"finished" | "requested" | "over" | "missing", host or ""} */
 const cancel = define(`
   local run, waiters, deadlines = unpack(KEYS)
-  local id, outcome, retention = unpack(ARGV)
+  local id, outcome, retention, forced = unpack(ARGV)
   local held = redis.call('HMGET', run, 'state', 'host')
   if not held[1] then return {'missing', ''} end
   if held[1] == 'finished' then return {'over', ''} end
@@ -214,52 +228,45 @@ const cancel = define(`
     return {'finished', ''}
   end
   redis.call('HSET', run, 'cancelRequested', '1')
+  if forced == '1' then redis.call('HSET', run, 'forced', '1') end
   return {'requested', held[2]}
 `);
 
 /**
  * A state has lasted too long: the queue clock is over, or a host no longer renews its hold.
- * ARGV: id, queue outcome, lost outcome, cancelled outcome, retries, queue ms, retention ms
- * → {"not yet"} | {"finished"} | {"requeued", next attempt}
+ * ARGV: id, attempt that was read or "", queue outcome, lost outcome, cancelled outcome, retries, back-off ms if it is tried again after
+ * being lost or "", queue ms, retention ms → {"not yet"} | {"finished"} | {"requeued", next attempt}
  */
 const overdue = define(`
-  local run, waiters, deadlines, stdout, stderr = unpack(KEYS)
-  local id, queueOutcome, lostOutcome, cancelledOutcome, retries, queueMs, retention = unpack(ARGV)
+  local run, waiters, deadlines = unpack(KEYS)
+  local id, attempt, queueOutcome, lostOutcome, cancelledOutcome, retries, backoff, queueMs, retention = unpack(ARGV)
   local at = now()
   local due = redis.call('ZSCORE', deadlines, id)
   if not due or tonumber(due) > at then return {'not yet'} end
-  local held = redis.call('HMGET', run, 'state', 'attempt', 'startedAttempts', 'cancelRequested')
+  local held = redis.call('HMGET', run, 'state', 'attempt', 'lost', 'retried', 'cancelRequested')
   if not held[1] or held[1] == 'finished' then
     redis.call('ZREM', deadlines, id)
     return {'not yet'}
   end
-  local outcome, p = lostOutcome, placing(run)
+  if attempt ~= '' and held[2] ~= attempt then return {'not yet'} end
+  local p = placing(run)
   if held[1] == 'queued' then
     give_up_place(id, p, at)
-    outcome = queueOutcome
-  else
-    leave(p, at)
+    finish(run, waiters, deadlines, id, at, queueOutcome, retention)
+    return {'finished'}
   end
-  if held[1] ~= 'queued' and held[4] == '1' then
-    outcome = cancelledOutcome
-  elseif held[1] ~= 'queued' then
-    local startedAttempts = tonumber(held[3] or 0)
-    local hadStarted = held[1] == 'running'
-    local moves = tonumber(held[2]) - startedAttempts
-    if (hadStarted and startedAttempts <= tonumber(retries)) or (not hadStarted and moves <= ${MAX_MOVES}) then
-      redis.call('HSET', run, 'state', 'queued', 'attempt', held[2] + 1, 'queuedAt', at)
-      redis.call('HDEL', run, 'host', 'holder', 'startedAt', 'givenUp', 'pulling')
-      redis.call('DEL', stdout, stderr)
-      redis.call('ZADD', deadlines, at + queueMs, id)
-      enqueue(id, p, at)
-      redis.call('PUBLISH', '${CHANGED}' .. id, '')
-      redis.call('PUBLISH', '${channels.waits("")}' .. p.pool, '')
-      serve_some(p.pool, '${keys.offers("")}' .. p.pool, at)
-      return {'requeued', held[2] + 1}
-    end
+  leave(p, at)
+  local lost, retried = tonumber(held[3] or 0), tonumber(held[4] or 0)
+  local because
+  if held[1] == 'running' and lost < tonumber(retries) then because = 'lost'
+  elseif held[1] == 'starting' and held[2] - 1 - lost - retried < ${MAX_MOVES} then because = 'moved'
+  elseif backoff ~= '' then because = 'retried' end
+  if held[5] == '1' or not because then
+    finish(run, waiters, deadlines, id, at, held[5] == '1' and cancelledOutcome or lostOutcome, retention)
+    return {'finished'}
   end
-  finish(run, waiters, deadlines, id, at, outcome, retention)
-  return {'finished'}
+  local delay = because == 'retried' and tonumber(backoff) or 0
+  return { 'requeued', requeue(run, id, p, at, { because = because, outcome = lostOutcome, delay = delay, queueMs = queueMs }) }
 `);
 
 export const transitions = {

@@ -1,7 +1,7 @@
 // A record as its caller sees it.
 
 import { wallTime } from "../core/clock.ts";
-import type { RunRecord } from "../core/record.ts";
+import type { PastAttempt, RunRecord } from "../core/record.ts";
 import { PHASES, type Run, type StreamFacts } from "../core/run.ts";
 
 export interface Kept {
@@ -22,6 +22,8 @@ export function toRun(record: RunRecord, kept?: Kept): Run {
     createdAt: wallTime(record.createdAt),
     ...(record.startedAt === undefined ? {} : { startedAt: wallTime(record.startedAt) }),
     ...(record.finishedAt === undefined ? {} : { finishedAt: wallTime(record.finishedAt) }),
+    ...(record.attempts ? { attempts: record.attempts.map(toPast) } : {}),
+    ...(record.retriedFrom === undefined ? {} : { retriedFrom: record.retriedFrom }),
     ...(record.cancelRequested ? { cancelRequested: true } : {}),
     ...(pulling && state === "starting" ? { pulling } : {}),
     ...(outcome ? { outcome } : {}),
@@ -29,6 +31,11 @@ export function toRun(record: RunRecord, kept?: Kept): Run {
     ...(kept && record.stderr ? { stderr: toOutput(record.stderr, kept.stderr) } : {}),
     ...(receipt ? { receipt } : {}),
   };
+}
+
+function toPast({ startedAt, finishedAt, ...rest }: PastAttempt): NonNullable<Run["attempts"]>[number] {
+  const started = startedAt === undefined ? {} : { startedAt: wallTime(startedAt) };
+  return { ...rest, ...started, finishedAt: wallTime(finishedAt) };
 }
 
 /** Text where the bytes are text, else base 64: nothing is lost or replaced either way. */

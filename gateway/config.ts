@@ -42,7 +42,11 @@ export const GATEWAY_SETTINGS = {
     "How many requests this gateway may hold at once, waiting for or watching a run.",
     { fallback: "10000", min: 1 },
   ),
-  maxKept: count("MAYFLY_MAX_KEPT", "How many runs a tenant's list goes back.", { fallback: "100000", min: 1 }),
+  maxKept: count(
+    "MAYFLY_MAX_KEPT",
+    "How many runs are kept of a tenant; beyond that its oldest finished ones are forgotten, with their output.",
+    { fallback: "100000", min: 1 },
+  ),
   maxBatchItems: count("MAYFLY_MAX_BATCH_ITEMS", "How many items a batch may have.", {
     fallback: "100000",
     min: 1,

@@ -22,7 +22,11 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
 };
 
 /** Reasons for which HTTP has a more exact status than their code's. */
-const STATUS_OF_REASON: Partial<Record<ErrorReason, number>> = { body_too_large: 413, unsupported_media_type: 415 };
+const STATUS_OF_REASON: Partial<Record<ErrorReason, number>> = {
+  body_too_large: 413,
+  unsupported_media_type: 415,
+  range_not_satisfiable: 416,
+};
 
 /** Seconds after which a caller may come back: long enough to be no flood, short enough to find a restarted Redis. */
 const RETRY_AFTER_SECONDS = 1;

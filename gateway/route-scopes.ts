@@ -9,6 +9,8 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "POST /v1/runs/:id/stdin": "submit",
   "POST /v1/runs/:id/resize": "submit",
   "POST /v1/runs/:id/deliveries/retry": "submit",
+  "POST /v1/dead-letters/retry": "submit",
+  "POST /v1/dead-letters/:id/retry": "submit",
   // Who may submit may have webhooks sent, and has to be able to check them.
   "GET /v1/webhooks/secret": "submit",
   "POST /v1/webhooks/secret/rotate": "submit",
@@ -27,6 +29,8 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "GET /v1/schedules": "read",
   "GET /v1/schedules/:name": "read",
   "GET /v1/runs": "read",
+  "GET /v1/runs/count": "read",
+  "GET /v1/dead-letters": "read",
   "GET /v1/runs/:id": "read",
   "GET /v1/runs/:id/output/:stream": "read",
   "GET /v1/runs/:id/events": "read",
@@ -40,6 +44,9 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "POST /v1/batches/:id/cancel": "cancel",
   "POST /v1/runs/:id/cancel": "cancel",
   "POST /v1/runs/:id/signal": "cancel",
+  // To be done with a run, whether it goes on or is over.
+  "DELETE /v1/runs/:id": "cancel",
+  "DELETE /v1/dead-letters/:id": "cancel",
 
   // Images and hosts are the operator's, and so are all tenants' keys.
   "DELETE /v1/images": "admin",

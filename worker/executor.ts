@@ -6,7 +6,8 @@ import type { RunOrder, RunSignal } from "../core/control.ts";
 import type { Log } from "../core/log.ts";
 import { planRun, type RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
-import type { Receipt, StreamFacts } from "../core/run.ts";
+import { backoffMs } from "../core/retry.ts";
+import type { Outcome, Receipt, StreamFacts } from "../core/run.ts";
 import { Scope } from "../core/scope.ts";
 import type { Keyring } from "../core/secret.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
@@ -18,9 +19,10 @@ import { Lease } from "./lease.ts";
 import { judgeEnd, judgeError, type Verdict } from "./outcome.ts";
 import { keepOutput } from "./output.ts";
 import { PullReport } from "./pull-report.ts";
-import type { Attempt, Messages, RunStore } from "./run-store.ts";
+import type { Attempt, Ended, Messages, RunStore } from "./run-store.ts";
 import { openSecrets } from "./secrets.ts";
 import { sandboxSpec } from "./spec.ts";
+import { stopOn } from "./stop.ts";
 import { followWindow } from "./window.ts";
 
 export interface ExecutorOptions {
@@ -67,6 +69,9 @@ export class Executor {
     switch (order.verb) {
       case "cancel":
         return ears?.ending.because({ kind: "cancelled" });
+      case "force-cancel":
+        ears?.ending.hurry(); // First, so that there is no grace to begin with.
+        return ears?.ending.because({ kind: "cancelled" });
       case "resize":
         return ears?.resized.ring();
       case "signal":
@@ -112,9 +117,10 @@ export class Executor {
     }
     watch.stop();
     const receipt = this.#receipt(record, watch, gathered);
+    const again = "outcome" in verdict ? tryAgain(record, plan, verdict.outcome) : undefined;
     const named = { run: record.id, tenant: record.tenant, image: record.request.image };
-    const recorded = { ...named, ...receipt, ...verdict, ...observed.ids };
-    const isRecorded = await this.#record(attempt, { verdict, receipt, gathered, scope }).catch((error) =>
+    const recorded = { ...named, ...receipt, ...verdict, backoffMs: again?.backoffMs, ...observed.ids };
+    const isRecorded = await this.#record(attempt, { verdict, receipt, gathered, scope, again }).catch((error) =>
       log.error("run.unrecorded", { run: record.id, error }),
     );
     observed.end(verdict, receipt, isRecorded === true);
@@ -218,11 +224,14 @@ export class Executor {
   }
 
   /** Whether its outcome is the run's. One that is given up may start elsewhere at once, so nothing of it may be left here by then. */
-  async #record(attempt: Attempt, { verdict, receipt, gathered, scope }: Result): Promise<boolean> {
+  async #record(attempt: Attempt, { verdict, receipt, gathered, scope, again }: Result): Promise<boolean> {
     const { store } = this.#options;
     if ("outcome" in verdict) {
-      const { stdout, stderr } = gathered;
-      return store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr });
+      const { stdout, stderr, end } = gathered;
+      // What ended without the program's end being seen may only be tried again once nothing is left, as what is given up.
+      const isOver = !again || end !== undefined || (await scope.close()).length === 0;
+      if (!isOver) return false;
+      return (await store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr, again })) && !again;
     }
     if ((await scope.close()).length === 0) await store.release(attempt, verdict.giveUp);
     return false; // If it is not released its lease runs out, before which the sandbox's own deadline has passed.
@@ -234,6 +243,7 @@ interface Result {
   readonly receipt: Receipt;
   readonly gathered: Gathered;
   readonly scope: Scope;
+  readonly again: Ended["again"];
 }
 
 interface Work {
@@ -245,6 +255,12 @@ interface Work {
   readonly watch: Stopwatch;
   readonly gathered: Gathered;
   readonly lease: Lease;
+}
+
+/** Undefined if that was the run's last attempt. */
+function tryAgain({ request, retried }: RunRecord, plan: RunPlan, outcome: Outcome): Ended["again"] {
+  const ms = backoffMs(request.retry, { outcome, retried });
+  return ms === undefined ? undefined : { backoffMs: ms, queueMs: plan.timeouts.queueMs };
 }
 
 /** Aborts when the sandbox's program has ended, however it did. */
@@ -263,27 +279,4 @@ function send(sandbox: Sandbox, signal: RunSignal): void {
 function splitStart({ phases }: Stopwatch, { startMs }: Sandbox): void {
   phases.start = roundMs(startMs);
   phases.prepare = roundMs(Math.max(0, (phases.prepare ?? 0) - startMs));
-}
-
-/**
- * Stops the program once there is a reason: SIGTERM, then SIGKILL when the grace is over. A hold that is lost, and a worker
- * that leaves, wait for nothing. Returns the way to stop watching.
- */
-function stopOn(ending: Ending, sandbox: Sandbox, graceMs: number): () => void {
-  let grace: NodeJS.Timeout | undefined;
-  const kill = () => sandbox.kill();
-  const stop = () => {
-    const isPolite = ending.reason?.kind === "cancelled" || ending.reason?.kind === "timed_out";
-    if (!isPolite || graceMs === 0 || ending.hurried.aborted) return kill();
-    sandbox.signal("SIGTERM");
-    grace = setTimeout(kill, graceMs);
-    ending.hurried.addEventListener("abort", kill, { once: true });
-  };
-  if (ending.signal.aborted) stop();
-  else ending.signal.addEventListener("abort", stop, { once: true });
-  return () => {
-    ending.signal.removeEventListener("abort", stop);
-    ending.hurried.removeEventListener("abort", kill);
-    clearTimeout(grace);
-  };
 }

@@ -5,11 +5,12 @@ import { monotonicMs } from "../core/clock.ts";
 import { LEASE_MS } from "../core/offer.ts";
 import { FENCE_MARGIN_MS, RENEW_MS } from "../core/transitions.ts";
 import type { Ending } from "./ending.ts";
+import type { Held } from "./run-store.ts";
 
 export interface LeaseOptions {
   /** When the hold was taken, on the monotonic clock: before the question was sent, never after the answer came. */
   readonly takenAtMs: number;
-  readonly renew: () => Promise<"held" | "cancel" | "lost">;
+  readonly renew: () => Promise<Held>;
   readonly ending: Ending;
 }
 
@@ -57,9 +58,10 @@ export class Lease {
     }
   }
 
-  #hear(answer: "held" | "cancel" | "lost", askedAtMs: number): void {
+  #hear(answer: Held, askedAtMs: number): void {
     if (answer === "lost") return this.#options.ending.because({ kind: "lease_lost" });
-    if (answer === "cancel") this.#options.ending.because({ kind: "cancelled" });
+    if (answer === "force-cancel") this.#options.ending.hurry(); // First, so that there is no grace to begin with.
+    if (answer !== "held") this.#options.ending.because({ kind: "cancelled" });
     this.#heldAtMs = askedAtMs;
     this.#extend?.(this.remainingMs);
   }

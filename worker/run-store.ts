@@ -8,7 +8,7 @@ import { HOST_TTL_MS, type HostRecord, HostRecord as HostRecordSchema } from "..
 import { channels, keys, transitionKeys } from "../core/keys.ts";
 import { LEASE_MS, type Room } from "../core/offer.ts";
 import { parseFlatRecord, type RunRecord } from "../core/record.ts";
-import { NOTHING_SEEN, type Outcome, type Pulling, type Receipt, type StreamFacts } from "../core/run.ts";
+import type { Outcome, Pulling, Receipt, StreamFacts } from "../core/run.ts";
 import { runTransition, transitions } from "../core/transitions.ts";
 
 /** One attempt of one run: who names it holds it, or is told that it does not. */
@@ -17,6 +17,9 @@ export interface Attempt {
   readonly attempt: number;
 }
 
+/** What a holder is told when it renews its hold. */
+export type Held = "held" | "cancel" | "force-cancel" | "lost";
+
 export type StreamName = "stdout" | "stderr";
 
 export interface Ended {
@@ -24,6 +27,8 @@ export interface Ended {
   readonly receipt: Receipt;
   readonly stdout: StreamFacts | undefined;
   readonly stderr: StreamFacts | undefined;
+  /** If the run is to be tried again: after how many ms, and how long it may wait for a host then. */
+  readonly again?: { readonly backoffMs: number; readonly queueMs: number } | undefined;
 }
 
 export class RunStore {
@@ -70,9 +75,9 @@ export class RunStore {
     return (await this.#run("started", transitionKeys.started(id), [id, attempt, this.#holder, LEASE_MS])) === 1;
   }
 
-  async renew({ id, attempt }: Attempt): Promise<"held" | "cancel" | "lost"> {
+  async renew({ id, attempt }: Attempt): Promise<Held> {
     const answer = await this.#run("renew", transitionKeys.renew(id), [id, attempt, this.#holder, LEASE_MS]);
-    return answer as "held" | "cancel" | "lost";
+    return answer as Held;
   }
 
   /** Gives the attempt up unfinished: the run is moved or lost, as its record has it. Only once nothing of it runs here. */
@@ -82,9 +87,11 @@ export class RunStore {
 
   /** False if the attempt was over already: then what is told here counts for nothing. */
   async finish({ id, attempt }: Attempt, ended: Ended): Promise<boolean> {
-    const parts = [ended.outcome, ended.receipt, ended.stdout ?? NOTHING_SEEN, ended.stderr ?? NOTHING_SEEN];
-    const args = [id, attempt, this.#holder, ...parts.map((part) => JSON.stringify(part)), this.#retentionMs];
-    return (await this.#run("finish", transitionKeys.finish(id), args)) === 1;
+    const { outcome, receipt, again } = ended;
+    const streams = [ended.stdout, ended.stderr].map((facts) => (facts?.bytesSeen ? JSON.stringify(facts) : ""));
+    const parts = [JSON.stringify(outcome), JSON.stringify(receipt), ...streams];
+    const args = [id, attempt, this.#holder, ...parts, this.#retentionMs, again?.backoffMs ?? "", again?.queueMs ?? 0];
+    return (await this.#run("finish", transitionKeys.finish(id), args)) !== 0;
   }
 
   /**

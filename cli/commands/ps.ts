@@ -1,12 +1,13 @@
 // mayfly ps: a list of runs, newest first.
 
 import { Run as RunSchema, RunState } from "../../core/run.ts";
-import type { Client, Outcome, Run } from "../client.ts";
+import type { Client, ListOptions, Outcome, Run } from "../client.ts";
 import { type Colour, type Paint, paintFor } from "../colour.ts";
 import { defineCommand, FORMAT_FLAG } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { parseTemplate } from "../format.ts";
 import { note, printJson } from "../io.ts";
+import { readFilters, readMoment, stateOf } from "../run-filter.ts";
 import { alignColumns, formatAge } from "../table.ts";
 import { UsageError } from "../usage-error.ts";
 
@@ -24,18 +25,37 @@ export const ps = defineCommand({
   says: "Lists runs, newest first: those that are not finished, unless told otherwise.",
   flags: {
     all: { short: "a", says: "Finished ones too." },
+    filter: {
+      short: "f",
+      value: "NAME=VALUE",
+      many: true,
+      says: "By state=STATE, label=NAME=VALUE, image=REFERENCE; in any state.",
+    },
+    since: {
+      value: "TIME",
+      says: "Accepted since that moment, or since so long ago, such as 90m.",
+    },
+    "all-tenants": { says: "Everybody's (operators)." },
     state: { value: "STATE", says: `Only those that are ${RunState.options.join(", ")}.` },
     format: FORMAT_FLAG,
     number: { short: "n", value: "NUMBER", says: `At most so many; ${DEFAULT_ROWS} otherwise.` },
   },
   operands: { min: 0, max: 0 },
-  examples: ["mayfly ps", "mayfly ps -a -n 20", "mayfly ps --state running --format '{{.id}}'"],
+  examples: [
+    "mayfly ps",
+    "mayfly ps -a -n 20",
+    "mayfly ps --filter label=build=17 --since 2h",
+    "mayfly ps --state running --format '{{.id}}'",
+  ],
   execute: async ({ flags, json, io, client }) => {
     const rows = readNumber(flags.number);
+    const { label, image, ...filter } = readFilters(flags.filter);
+    const since = readMoment(flags.since, "--since", Date.now());
+    const tenant = flags["all-tenants"] ? "*" : undefined;
     const template = flags.format === undefined ? undefined : parseTemplate(flags.format, RunSchema);
-    const states = statesOf(flags);
     const lists: Run[][] = [];
-    for (const state of states) lists.push(await listUpTo(client, state, rows + 1));
+    for (const state of statesOf(flags, filter.state))
+      lists.push(await listUpTo(client, { state, label, image, since, tenant }, rows + 1));
     const runs = newestFirst(lists.flat());
     const shown = runs.slice(0, rows);
     if (template) for (const run of shown) await io.stdout.write(`${template(run)}\n`);
@@ -47,12 +67,23 @@ export const ps = defineCommand({
   },
 });
 
-function statesOf({ all, state }: { all: boolean; state: string | undefined }): readonly (RunState | undefined)[] {
-  if (state === undefined) return all ? [undefined] : UNFINISHED;
-  const known = RunState.options.find((option) => option === state);
-  if (known === undefined)
-    throw new UsageError(`--state ${JSON.stringify(state)} is not one of ${RunState.options.join(", ")}`);
-  return [known];
+interface PsFlags {
+  readonly all: boolean;
+  readonly state: string | undefined;
+  readonly filter: readonly string[];
+  readonly since: string | undefined;
+}
+
+/** Who looks for something special looks for it in whatever state. */
+function statesOf(
+  { all, state, filter, since }: PsFlags,
+  filtered: RunState | undefined,
+): readonly (RunState | undefined)[] {
+  if (state !== undefined && filtered !== undefined)
+    throw new UsageError("--state and --filter state= say the same thing");
+  const wanted = stateOf(state, "--state") ?? filtered;
+  if (wanted !== undefined) return [wanted];
+  return all || filter.length > 0 || since !== undefined ? [undefined] : UNFINISHED;
 }
 
 function readNumber(text: string | undefined): number {
@@ -62,11 +93,11 @@ function readNumber(text: string | undefined): number {
   throw new UsageError(`--number ${JSON.stringify(text)} is not a whole number from 1 to ${MAX_ROWS}`);
 }
 
-async function listUpTo(client: Client, state: RunState | undefined, count: number): Promise<Run[]> {
+async function listUpTo(client: Client, wanted: ListOptions, count: number): Promise<Run[]> {
   const runs: Run[] = [];
   let cursor: string | undefined;
   do {
-    const page = await client.listRuns({ state, limit: Math.min(PAGE, count - runs.length), cursor });
+    const page = await client.listRuns({ ...wanted, limit: Math.min(PAGE, count - runs.length), cursor });
     runs.push(...page.runs);
     cursor = page.next;
   } while (cursor !== undefined && runs.length < count);
@@ -80,8 +111,10 @@ function newestFirst(runs: readonly Run[]): Run[] {
 }
 
 export function table(runs: readonly Run[], nowMs: number, paint: Paint = (text) => text): string[] {
+  const ofMany = runs.some((run) => run.tenant !== undefined);
   const rows = runs.map((run) => [
     run.id,
+    ...(ofMany ? [run.tenant ?? "-"] : []),
     run.image,
     run.cancelRequested && run.state !== "finished" ? `${run.state}, cancelling` : run.state,
     run.outcome ? outcomeText(run.outcome) : "-",
@@ -89,14 +122,13 @@ export function table(runs: readonly Run[], nowMs: number, paint: Paint = (text)
     run.startedAt ? formatAge(timeOf(run.finishedAt, nowMs) - Date.parse(run.startedAt)) : "-",
     String(run.attempt),
   ]);
-  return alignColumns([["ID", "IMAGE", "STATE", "OUTCOME", "AGE", "RAN", "ATTEMPT"], ...rows], (cell, column, row) => {
+  const head = ["ID", ...(ofMany ? ["TENANT"] : []), "IMAGE", "STATE", "OUTCOME", "AGE", "RAN", "ATTEMPT"];
+  const coloured = [head.indexOf("STATE"), head.indexOf("OUTCOME")];
+  return alignColumns([head, ...rows], (cell, column, row) => {
     const run = runs[row - 1];
-    return run && (column === STATE_COLUMN || column === OUTCOME_COLUMN) ? paint(cell, colourOf(run)) : cell;
+    return run && coloured.includes(column) ? paint(cell, colourOf(run)) : cell;
   });
 }
-
-const STATE_COLUMN = 2;
-const OUTCOME_COLUMN = 3;
 
 function colourOf({ state, outcome }: Run): Colour | undefined {
   if (outcome) return outcome.kind === "exited" && outcome.exitCode === 0 ? "dim" : "red";

@@ -4,6 +4,7 @@ import type { ZodError } from "zod";
 import { MayflyError } from "../../core/errors.ts";
 import { describeIssues } from "../../core/issues.ts";
 import { planRun } from "../../core/plan.ts";
+import { retryField, webhookField } from "../../core/record.ts";
 import { BOUNDS, RunRequest } from "../../core/request.ts";
 import { formatDuration } from "../../core/units.ts";
 import { findTooWide } from "../middleware/require-json.ts";
@@ -74,7 +75,8 @@ export function shapeOf(request: RunRequest): string {
       concurrency?.max ?? 0,
     ],
     ...["afterMs" in due ? `+${due.afterMs}` : due.atMs, timeouts.queueMs],
-    request.webhook ? new URL(request.webhook.url).host : "",
+    webhookField(request)[1] ?? "",
+    retryField(request)[1] ?? "",
   ];
   return JSON.stringify(shape.map(String));
 }

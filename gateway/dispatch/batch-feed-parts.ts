@@ -24,7 +24,7 @@ local function parse_item(item)
   return { place = tonumber(place), shape = shape, key = string.sub(item, first + 1, second - 1), body = string.sub(rest, 1, body),
     stdin = string.sub(rest, body + 1, body + stdin), files = string.sub(rest, body + stdin + 1) }
 end
--- A shape: pool, cpus, memory, pids, size, priority, concurrency key or "", its max, due (\`+ms\` or a moment), queue ms, webhook's host or "".
+-- A shape: pool, cpus, memory, pids, size, priority, concurrency key or "", its max, due (\`+ms\` or a moment), queue ms, webhook's host or "", "1" or "" if it may be tried again.
 local function placing_of(shape, tenant, at)
   local p = { tenant = tenant, pool = shape[1], cpus = tonumber(shape[2]), memoryBytes = tonumber(shape[3]), pids = tonumber(shape[4]) }
   p.size, p.priority, p.key, p.keyMax = tonumber(shape[5]), tonumber(shape[6]) + 0.5, shape[7] ~= '' and shape[7] or nil, tonumber(shape[8])
@@ -53,10 +53,13 @@ local function make_run(id, item, shape, p, at)
   if p.key then also('key', p.key) also('keyMax', p.keyMax) end
   if p.dueAt > at then also('dueAt', p.dueAt) end
   if shape[11] ~= '' then also('webhook', shape[11]) end
+  if shape[12] ~= '' then also('retryable', shape[12]) end
   redis.call('HSET', run, unpack(fields))
   if item.stdin ~= '' then redis.call('SET', run .. ':stdin', item.stdin) end
   if item.files ~= '' then redis.call('SET', run .. ':files', item.files) end
-  redis.call('ZADD', '${keys.index("")}' .. p.tenant, 0, run_id)
+  file(run_id, p.tenant, nil, 'queued')
+  for _, set in ipairs(facets_of(p.tenant, item.request)) do redis.call('ZADD', set, 0, run_id) end
+  redis.call('ZADD', '${keys.filed}', 0, p.tenant)
   redis.call('ZADD', '${keys.deadlines}', math.max(at, p.dueAt) + shape[10], run_id)
   redis.call('ZADD', batch_of(id) .. ':live', 0, run_id)
   enqueue(run_id, p, at)
@@ -89,10 +92,10 @@ local function feed_items(id, tenant, most, max_queued, kept, at, retention)
       if pieces and item.stdin == '' then item.stdin = f[4] or '' end
       if pieces then item.files = f[5] or '' end
       make_run(id, item, shape, p, at)
+      forget_surplus(tenant, kept)
       live = live + 1
     end
   end
-  redis.call('ZREMRANGEBYRANK', '${keys.index("")}' .. tenant, 0, -1 - kept)
   for pool, was_empty in pairs(pools) do
     serve_some(pool, '${keys.offers("")}' .. pool, at)
     if was_empty and redis.call('SCARD', '${keys.lines("")}' .. pool) > 0 then redis.call('PUBLISH', '${channels.waits("")}' .. pool, '') end

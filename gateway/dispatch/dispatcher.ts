@@ -7,6 +7,7 @@ import type { RunRecord } from "../../core/record.ts";
 import { DEFAULT_POOL, type RunRequest } from "../../core/request.ts";
 import type { Pulling } from "../../core/run.ts";
 import { type TraceContext, traceFields } from "../../telemetry/trace-context.ts";
+import { DeadLetters } from "./dead-letters.ts";
 import type { RunStore } from "./run-store.ts";
 import type { ScheduledRun } from "./schedules.ts";
 import type { Signals } from "./signals.ts";
@@ -52,6 +53,7 @@ export type RunEvent =
 
 export class Dispatcher {
   readonly store: RunStore;
+  readonly deadLetters: DeadLetters;
   readonly #options: DispatcherOptions;
   readonly #leaving = new AbortController();
   #waiting = 0;
@@ -59,6 +61,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.store = options.store;
+    this.deadLetters = new DeadLetters(options.store);
   }
 
   /** Accepts a run, or finds the one that was made with the same key. With `waitMs` over 0 the answer comes when it has finished, or when the wait is over. */

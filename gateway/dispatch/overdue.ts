@@ -2,6 +2,7 @@
 
 import { planRun } from "../../core/plan.ts";
 import { parseRecord, type RunRecord } from "../../core/record.ts";
+import { backoffMs } from "../../core/retry.ts";
 import type { Outcome } from "../../core/run.ts";
 import { formatDuration } from "../../core/units.ts";
 
@@ -22,6 +23,12 @@ export function overdueOutcomes(record: RunRecord | undefined): string[] {
     { kind: "cancelled" },
   ];
   return outcomes.map((outcome) => JSON.stringify(outcome));
+}
+
+/** How long it waits before it is tried again, should it be lost for good, as its policy has it; "" if not at all. */
+export function overdueBackoff(record: RunRecord | undefined): number | "" {
+  if (!record) return "";
+  return backoffMs(record.request.retry, { outcome: lostOutcome(record), retried: record.retried }) ?? "";
 }
 
 /** A program that was never started was not lost: the hosts that tried say why they could not start it. */

@@ -9,8 +9,10 @@ import { parseRecord, type RunRecord } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
 import type { Outcome } from "../../core/run.ts";
 import { runTransition, transitions } from "../../core/transitions.ts";
+import { Kept } from "./kept.ts";
+import { Lists } from "./lists.ts";
 import { Orders } from "./orders.ts";
-import { overdueOutcomes, readable } from "./overdue.ts";
+import { overdueBackoff, overdueOutcomes, readable } from "./overdue.ts";
 import { onRedis } from "./redis.ts";
 import { requireSecrets } from "./secret-store.ts";
 import { type Submission, type SubmitLimits, submitRun } from "./submit.ts";
@@ -22,8 +24,12 @@ export interface RunStoreOptions extends SubmitLimits {
   readonly onQueuedCancelled?: () => void;
 }
 
-/** How many records are read for one page of a list that is filtered; the page may then be short, with a cursor to go on. */
-const MAX_SCANNED = 1_000;
+/** From the byte `first` to the byte `last`, or to the end; without `first`, the last `last` bytes. */
+export interface Slice {
+  readonly first: number | undefined;
+  readonly last: number | undefined;
+}
+
 /** How much of a stream a follower is given at once: a slow one holds no more than this in memory. */
 const PIECE_BYTES = 256 * 1024;
 /** How many overdue runs are dealt with in one sweep. */
@@ -33,11 +39,15 @@ const DUE_BATCH = 1_000;
 
 export class RunStore {
   readonly orders: Orders;
+  readonly lists: Lists;
+  readonly kept: Kept;
   readonly #options: RunStoreOptions;
 
   constructor(options: RunStoreOptions) {
     this.#options = options;
     this.orders = new Orders(options.redis);
+    this.lists = new Lists(options.redis);
+    this.kept = new Kept(options.redis);
   }
 
   /** See submit.ts. Throws `queue_unavailable`, too. */
@@ -71,6 +81,18 @@ export class RunStore {
     return record?.tenant === tenant ? { record, stdout, stderr } : undefined;
   }
 
+  /** Kept bytes of a stream, all of them without a slice, and how many there are in all, of the same moment. */
+  async slice(id: string, stream: "stdout" | "stderr", slice?: Slice): Promise<{ bytes: Buffer; length: number }> {
+    const { first, last } = slice ?? { first: 0, last: undefined };
+    const nothing = [1, 0] as const; // To Redis -0 is 0, the first byte.
+    const [from, to] = first !== undefined ? [first, last ?? -1] : last ? [-last, -1] : nothing;
+    const name = keys.output(id, stream);
+    const [bytes, length] = (await this.#onRedis((redis) =>
+      resultsOf(redis.multi().getrangeBuffer(name, from, to).strlen(name)),
+    )) as [Buffer, number];
+    return { bytes, length };
+  }
+
   /** Kept bytes of a stream from an offset to the end of what is there. */
   async output(id: string, stream: "stdout" | "stderr", offset = 0): Promise<Buffer> {
     return this.#onRedis((redis) => redis.getrangeBuffer(keys.output(id, stream), offset, -1));
@@ -101,53 +123,18 @@ export class RunStore {
     return { record, stdout, stderr, more: stdout.length === PIECE_BYTES || stderr.length === PIECE_BYTES };
   }
 
-  /** Newest first, from before `cursor`. `next` is there if there may be more. */
-  async list(
-    tenant: string,
-    options: { limit: number; state?: string | undefined; cursor?: string | undefined },
-  ): Promise<{ records: RunRecord[]; next: string | undefined }> {
-    const records: RunRecord[] = [];
-    let cursor = options.cursor;
-    for (let scanned = 0; scanned < MAX_SCANNED; ) {
-      const ids = await this.#page(tenant, cursor, options.limit);
-      const page = await this.#records(tenant, ids);
-      for (const record of page) {
-        if (options.state && record.state !== options.state) continue;
-        records.push(record);
-        if (records.length === options.limit) return { records, next: record.id };
-      }
-      if (ids.length < options.limit) return { records, next: undefined };
-      cursor = ids.at(-1);
-      scanned += ids.length;
-    }
-    return { records, next: cursor };
-  }
-
-  async #page(tenant: string, cursor: string | undefined, limit: number): Promise<string[]> {
-    return this.#onRedis((redis) =>
-      redis.zrevrangebylex(keys.index(tenant), cursor ? `(${cursor}` : "+", "-", "LIMIT", 0, limit),
-    );
-  }
-
-  /** Records whose retention is over are gone; their ids are then taken out of the list. */
-  async #records(tenant: string, ids: readonly string[]): Promise<RunRecord[]> {
-    const hashes = await this.#onRedis((redis) => Promise.all(ids.map((id) => redis.hgetall(keys.run(id)))));
-    const records = hashes.map(parseRecord);
-    const gone = ids.filter((_, i) => records[i] === undefined);
-    if (gone.length > 0) await this.#onRedis((redis) => redis.zrem(keys.index(tenant), ...gone));
-    return records.filter((record) => record !== undefined);
-  }
-
-  /** Ends a queued run; asks the host of one that is held. Does nothing to one that is finished. */
-  async cancel(record: RunRecord): Promise<void> {
+  /** Ends a queued run; asks the host of one that is held, by force without a grace. Does nothing to one that is finished. */
+  async cancel(record: RunRecord, { isForced = false } = {}): Promise<void> {
     const outcome: Outcome = { kind: "cancelled" };
     const [answer, host] = (await this.#transition("cancel", transitionKeys.cancel(record.id), [
       record.id,
       JSON.stringify(outcome),
       this.#options.retentionMs,
+      isForced ? "1" : "0",
     ])) as [string, string | null];
     if (answer === "finished") this.#options.onQueuedCancelled?.();
-    if (answer === "requested" && host) await this.orders.tell(host, { verb: "cancel", run: record.id });
+    const verb = isForced ? "force-cancel" : "cancel";
+    if (answer === "requested" && host) await this.orders.tell(host, { verb, run: record.id });
   }
 
   /** Adds to the stdin of a run that was made for it. Throws `stdin_closed`, `body_too_large`. */
@@ -178,8 +165,10 @@ export class RunStore {
     const plan = record && planRun(record.request);
     const [answer] = (await this.#transition("overdue", transitionKeys.overdue(id), [
       id,
+      record?.attempt ?? "",
       ...overdueOutcomes(record),
       plan?.retries ?? 0,
+      overdueBackoff(record),
       plan?.timeouts.queueMs ?? 0,
       this.#options.retentionMs,
     ])) as ["not yet" | "finished" | "requeued"];

@@ -4,9 +4,10 @@ import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 import { MayflyError } from "../../core/errors.ts";
 import { newRunId } from "../../core/ids.ts";
+import { facetsOf } from "../../core/index-parts.ts";
 import { keys, transitionKeys } from "../../core/keys.ts";
 import { planRun } from "../../core/plan.ts";
-import { webhookField } from "../../core/record.ts";
+import { retryField, webhookField } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
 import { runTransition, transitions } from "../../core/transitions.ts";
 
@@ -23,6 +24,8 @@ export interface Submission {
   readonly idempotencyKey?: string | undefined;
   /** The name of the schedule whose tick this is. */
   readonly schedule?: string;
+  /** The dead letter that this is another try of. */
+  readonly retriedFrom?: string | undefined;
 }
 
 export interface SubmitLimits {
@@ -39,7 +42,7 @@ export const IDEMPOTENCY_MS = 24 * 3_600_000;
  * Throws `queue_full`, `quota_exceeded`, `no_host_large_enough`, `idempotency_conflict`, `body_too_large`.
  */
 export async function submitRun(redis: Redis, limits: SubmitLimits, submission: Submission): Promise<string> {
-  const { id = newRunId(), tenant, request, waiter, idempotencyKey, trace = [] } = submission;
+  const { id = newRunId(), tenant, request, waiter, idempotencyKey, retriedFrom, trace = [] } = submission;
   const plan = planRun(request);
   const { pool, demand, size, priority, concurrency, timeouts } = plan;
   const { input, closed } = stdinOf(request, limits.maxStdinBytes);
@@ -59,9 +62,12 @@ export async function submitRun(redis: Redis, limits: SubmitLimits, submission: 
       ...webhookField(request),
       ...scheduleField(submission),
       ...trace,
+      ...retryField(request),
+      ...(retriedFrom === undefined ? [] : ["retriedFrom", retriedFrom]),
     ],
   ];
-  const answer = await runTransition(redis, transitions.submit, transitionKeys.submit(id, tenant, pool), args);
+  const names = transitionKeys.submit(id, pool, facetsOf(tenant, request));
+  const answer = await runTransition(redis, transitions.submit, names, args);
   const [kind, what] = answer as ["accepted" | "known" | "conflict" | "full" | "quota" | "too large", string];
   switch (kind) {
     case "accepted":

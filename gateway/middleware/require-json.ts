@@ -44,6 +44,7 @@ const MAX_NAMES: Readonly<Record<string, number>> = {
   timeouts: 16,
   terminal: 16,
   webhook: 16,
+  retry: 16,
 };
 
 /**

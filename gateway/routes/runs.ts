@@ -10,17 +10,7 @@ import type { Answer, Dispatcher } from "../dispatch/dispatcher.ts";
 import { addTiming } from "../middleware/wide-event.ts";
 import { parseWait } from "../prefer.ts";
 import type { Destinations } from "../webhooks/destinations.ts";
-import {
-  FAILURES,
-  json,
-  ListQuery,
-  NOT_FOUND,
-  OutputParams,
-  problem,
-  RunList,
-  RunParams,
-  StdinQuery,
-} from "./schemas.ts";
+import { CancelQuery, FAILURES, json, NOT_FOUND, problem, RunParams, StdinQuery } from "./schemas.ts";
 
 type App = OpenAPIHono<GatewayEnv>;
 type GatewayContext = Context<GatewayEnv>;
@@ -58,14 +48,6 @@ const submit = createRoute({
   },
 });
 
-const list = createRoute({
-  method: "get",
-  path: "/v1/runs",
-  summary: "List runs, the newest first",
-  request: { query: ListQuery },
-  responses: { 200: json(RunList, "One page, without output."), ...FAILURES },
-});
-
 const get = createRoute({
   method: "get",
   path: "/v1/runs/{id}",
@@ -78,7 +60,7 @@ const cancel = createRoute({
   method: "post",
   path: "/v1/runs/{id}/cancel",
   summary: "End a run: at once while it waits, else by SIGTERM and, after its grace, SIGKILL",
-  request: { params: RunParams },
+  request: { params: RunParams, query: CancelQuery },
   responses: {
     200: json(Run, "The run has finished."),
     202: json(Run, "Its host has been asked."),
@@ -108,17 +90,15 @@ const stdin = createRoute({
   },
 });
 
-const output = createRoute({
-  method: "get",
-  path: "/v1/runs/{id}/output/{stream}",
-  summary: "The kept bytes of stdout or stderr, also while the program runs",
-  request: { params: OutputParams },
+const remove = createRoute({
+  method: "delete",
+  path: "/v1/runs/{id}",
+  summary: "Forget a finished run, and its output with it",
+  request: { params: RunParams },
   responses: {
-    200: {
-      description: "Raw bytes.",
-      content: { "application/octet-stream": { schema: z.string().meta({ format: "binary" }) } },
-    },
+    204: { description: "Nothing of it is left." },
     404: NOT_FOUND,
+    409: problem("The run has not finished."),
     ...FAILURES,
   },
 });
@@ -138,11 +118,6 @@ export function registerRuns(app: App, dispatcher: Dispatcher, destinations: Des
     return c.json(present(c, answer), record.state === "finished" ? 200 : 202);
   });
 
-  app.openapi(list, async (c) => {
-    const { records, next } = await store.list(c.get("tenant"), c.req.valid("query"));
-    return c.json({ runs: records.map((record) => toRun(record)), ...(next ? { next } : {}) }, 200);
-  });
-
   app.openapi(get, async (c) => {
     const waitMs = parseWait(c.req.header("prefer")) * 1000;
     const answer = await dispatcher.await(c.req.valid("param").id, c.get("tenant"), {
@@ -155,7 +130,8 @@ export function registerRuns(app: App, dispatcher: Dispatcher, destinations: Des
 
   app.openapi(cancel, async (c) => {
     const { id } = c.req.valid("param");
-    await store.cancel(await dispatcher.get(id, c.get("tenant")));
+    const isForced = c.req.valid("query").force === "true";
+    await store.cancel(await dispatcher.get(id, c.get("tenant")), { isForced });
     const answer = await dispatcher.await(id, c.get("tenant"), { waitMs: 0, signal: c.req.raw.signal });
     return c.json(present(c, answer), answer.record.state === "finished" ? 200 : 202);
   });
@@ -168,15 +144,11 @@ export function registerRuns(app: App, dispatcher: Dispatcher, destinations: Des
     return c.body(null, 204);
   });
 
-  app.openapi(output, async (c) => {
-    const { id, stream } = c.req.valid("param");
-    await dispatcher.get(id, c.get("tenant"));
-    const bytes = await store.output(id, stream);
-    // nosniff: what a program writes is never for a browser to run.
-    return c.body(new Uint8Array(bytes), 200, {
-      "content-type": "application/octet-stream",
-      "x-content-type-options": "nosniff",
-    });
+  app.openapi(remove, async (c) => {
+    const { id } = c.req.valid("param");
+    c.set("run", id);
+    await store.kept.remove(await dispatcher.get(id, c.get("tenant")));
+    return c.body(null, 204);
   });
 
   function present(c: GatewayContext, { record, kept }: Answer): Run {

@@ -3,7 +3,7 @@
 import { z } from "@hono/zod-openapi";
 import { CODES, type ErrorReason, REASONS } from "../../core/errors.ts";
 import { RUN_ID_PATTERN } from "../../core/ids.ts";
-import { Run, RunState } from "../../core/run.ts";
+import { Run } from "../../core/run.ts";
 
 const reasons = Object.keys(REASONS) as [ErrorReason, ...ErrorReason[]];
 
@@ -32,30 +32,19 @@ export const OutputParams = RunParams.extend({
 
 const MAX_PAGE = 500;
 
-export const ListQuery = z.strictObject({
-  state: RunState.optional().meta({ description: "Only runs in this state: queued, starting, running or finished." }),
-  limit: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(MAX_PAGE)
-    .default(50)
-    .meta({
-      description: `How many, from 1 to ${MAX_PAGE}; 50 without it. A page may be shorter, with a cursor all the same.`,
-    }),
-  cursor: z
-    .string()
-    .regex(RUN_ID_PATTERN, "is not a cursor of this list")
-    .optional()
-    .meta({ description: "`next` of the page before." }),
-});
-
 export const RunList = z
   .object({
     runs: z.array(Run),
     next: z.string().optional().meta({ description: "The cursor of the next page, if there may be one." }),
   })
   .meta({ id: "RunList" });
+
+export const CancelQuery = z.strictObject({
+  force: z
+    .enum(["true", "false"])
+    .default("false")
+    .meta({ description: "`true`: a program is killed at once, without SIGTERM and a grace." }),
+});
 
 export const StdinQuery = z.strictObject({
   close: z.enum(["true", "false"]).default("false").meta({ description: "`true`: these bytes are the last." }),

@@ -2,7 +2,17 @@
 
 import { parseArgs } from "node:util";
 
-export const SUITES = ["start", "throughput", "density", "queue", "startup-real", "pull", "telemetry"] as const;
+export const SUITES = [
+  "start",
+  "throughput",
+  "density",
+  "queue",
+  "startup-real",
+  "pull",
+  "telemetry",
+  "list",
+  "watchers",
+] as const;
 export type SuiteName = (typeof SUITES)[number];
 
 export const CONTENDERS = [

@@ -14,6 +14,7 @@ import type { Capacity, HostRecord } from "../../core/host.ts";
 import { newIncarnation } from "../../core/ids.ts";
 import { type Log, SILENT } from "../../core/log.ts";
 import type { RunRecord } from "../../core/record.ts";
+import { backoffMs } from "../../core/retry.ts";
 import type { Outcome, StreamFacts } from "../../core/run.ts";
 import { VERSION } from "../../core/version.ts";
 import { Ledger } from "../../worker/admission.ts";
@@ -49,9 +50,12 @@ export class FakeAttempt {
     return this.end({ kind: "exited", exitCode });
   }
 
+  /** As its record's policy has it, the run is tried again. */
   end(outcome: Outcome): Promise<boolean> {
+    const ms = backoffMs(this.record.request.retry, { outcome, retried: this.record.retried });
     return this.store.finish(this.record, {
       outcome,
+      again: ms === undefined ? undefined : { backoffMs: ms, queueMs: 60_000 },
       receipt: { host: "fake", driver: "fake", attempt: this.record.attempt, phases: { queue: 0, run: 1 } },
       stdout: factsOf(this.#streams.stdout),
       stderr: factsOf(this.#streams.stderr),

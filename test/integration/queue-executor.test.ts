@@ -256,6 +256,63 @@ describe("a program", () => {
     expect((await recordOf(record)).outcome).toEqual({ kind: "cancelled" });
   });
 
+  test("that is cancelled by force is killed at once, also in the grace of a cancellation before", async () => {
+    for (const before of [[], ["SIGTERM"]]) {
+      sandbox = new FakeSandbox();
+      const killed = vi
+        .spyOn(sandbox, "kill")
+        .mockImplementation(() => sandbox.end({ kind: "signaled", signal: "SIGKILL" }));
+      const record = await claimed({ timeouts: { grace: "5m" } });
+      const done = execute(record);
+      await inState(record, "running");
+      if (before.length > 0) executor.obey({ verb: "cancel", run: record.id });
+      executor.obey({ verb: "force-cancel", run: record.id });
+      await done;
+      expect(sandbox.signals).toEqual(before);
+      expect(killed).toHaveBeenCalled();
+      expect((await recordOf(record)).outcome).toEqual({ kind: "cancelled" });
+    }
+  });
+
+  test("that fails is tried again as its policy has it, and is over with its last attempt", async () => {
+    const record = await claimed({ retry: { attempts: 2, backoff: { initial: "1h", max: "1h", jitter: false } } });
+    const done = execute(record);
+    await inState(record, "running");
+    sandbox.stdout.write("half");
+    sandbox.end(exited(3));
+    await done;
+    const again = await recordOf(record);
+    expect(again).toMatchObject({
+      state: "queued",
+      attempt: 2,
+      retried: 1,
+      attempts: [{ attempt: 1, outcome: exited(3) }],
+    });
+    expect(again.attempts?.[0]?.receipt).toMatchObject({ host: HOST, attempt: 1 });
+    expect(await redis.exists(keys.output(record.id, "stdout"))).toBe(0);
+    await redis.zadd(keys.delayed, 0, record.id);
+    await gateway.tend("default");
+    const second = await take(store, { id: record.id, attempt: 2 }, HOST);
+    if (!second) throw new Error("not claimed");
+    sandbox = new FakeSandbox();
+    const last = execute(second);
+    await inState(second, "running");
+    sandbox.end(exited(4));
+    await last;
+    expect(await recordOf(record)).toMatchObject({ state: "finished", attempt: 2, outcome: exited(4) });
+  });
+
+  test("that is rejected is tried again if its policy names that, once nothing of it is left", async () => {
+    ensureImage = () => Promise.reject(new MayflyError("registry_unavailable", "away"));
+    const record = await claimed({ retry: { attempts: 3, on: ["rejected"] } });
+    await execute(record);
+    expect(await recordOf(record)).toMatchObject({
+      state: "queued",
+      attempt: 2,
+      attempts: [{ outcome: { kind: "rejected" } }],
+    });
+  });
+
   test("that has ended by itself is not cancelled by a word that comes while its output is stored", async () => {
     const append = store.append.bind(store);
     const appending = vi.spyOn(store, "append").mockImplementation(async (...args) => {

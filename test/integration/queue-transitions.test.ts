@@ -4,10 +4,12 @@ import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { wallTime } from "../../core/clock.ts";
+import { DEAD_LETTERS } from "../../core/index-parts.ts";
 import { channels, keys } from "../../core/keys.ts";
 import { parseRecord, type RunRecord } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
-import { TRANSITIONS } from "../../core/run.ts";
+import { backoffMs, KEPT_ATTEMPTS, RETRIED } from "../../core/retry.ts";
+import { RunState, TRANSITIONS } from "../../core/run.ts";
 import { parseTold } from "../../core/told.ts";
 import { MAX_MOVES } from "../../core/transitions.ts";
 import { Reaper } from "../../gateway/dispatch/reaper.ts";
@@ -88,6 +90,15 @@ const ended = (attempt: number, stdout = ""): Ended => ({
   stderr: undefined,
 });
 
+/** As the worker does it: the record says whether the run is tried again. */
+async function fail(id: string, attempt: number, random = 0.5): Promise<boolean> {
+  const { request, retried } = await recordOf(id);
+  const outcome = { kind: "exited", exitCode: 7 } as const;
+  const ms = backoffMs(request.retry, { outcome, retried }, random);
+  const again = ms === undefined ? undefined : { backoffMs: ms, queueMs: 60_000 };
+  return worker.finish({ id, attempt }, { ...ended(attempt), outcome, again });
+}
+
 /** The state of the run has lasted too long. */
 const passTime = (id: string) => redis.zadd(keys.deadlines, 0, id);
 
@@ -95,6 +106,10 @@ async function overdue(id: string): Promise<string> {
   await passTime(id);
   return gateway.settleOverdue(id);
 }
+
+const isDelayed = async (id: string) => (await redis.zscore(keys.delayed, id)) !== null;
+const isWell = ({ outcome }: RunRecord) => outcome?.kind === "exited" && outcome.exitCode === 0;
+const inState = (state: string) => keys.facet(`${TENANT}:state:${state}`);
 
 const isInLine = async (id: string) => (await redis.zscore(keys.line(`default:${TENANT}`), id)) !== null;
 
@@ -141,7 +156,10 @@ describe("a run that is over", () => {
         keys.output(held.id, "stdout"),
       ].toSorted(),
     );
-    for (const key of left) expect(await redis.pttl(key)).toBeGreaterThan(0);
+    expect(await gateway.kept.forgetDue()).toBe(0);
+    await redis.zadd(keys.finished, Date.now(), held.id);
+    expect(await gateway.kept.forgetDue()).toBe(1);
+    expect((await redis.keys("*")).filter((name) => /:runs?:|finished|filed/.test(name))).toEqual([]);
   });
 });
 
@@ -377,6 +395,19 @@ describe("a cancellation", () => {
     },
   );
 
+  test("by force is told as that, by the order and by the next renewal", async () => {
+    const held = await running();
+    const asked = Promise.withResolvers<string>();
+    const ear = new Redis(server.url);
+    await ear.subscribe(channels.host("host-1"));
+    ear.on("message", (_, message: string) => asked.resolve(message));
+    await gateway.cancel(await recordOf(held.id));
+    expect(await worker.renew(held)).toBe("cancel");
+    await gateway.cancel(await recordOf(held.id), { isForced: true });
+    expect([await asked.promise, await worker.renew(held)]).toEqual([`cancel ${held.id}`, "force-cancel"]);
+    ear.disconnect();
+  });
+
   test("that comes after the end changes nothing", async () => {
     const held = await running();
     const before = await recordOf(held.id);
@@ -446,7 +477,7 @@ describe("the queue's limit", () => {
     expect(refused).toHaveLength(15);
     for (const { reason } of refused) expect(reason).toMatchObject({ reason: "queue_full" });
     expect(await redis.zcard(keys.queued("default"))).toBe(5);
-    expect(await redis.zcard(keys.index(TENANT))).toBe(5);
+    expect(await redis.zcard(inState("queued"))).toBe(5);
     expect(await redis.zcard(keys.line(`default:${TENANT}`))).toBe(5);
     const left = (await redis.keys(keys.run("*"))).filter((key) => key !== keys.waiters(key.split(":")[2] ?? ""));
     expect(left).toHaveLength(5);
@@ -458,24 +489,6 @@ describe("the queue's limit", () => {
     await take(worker, held, "host-1");
     await submit();
     await expect(submit()).rejects.toMatchObject({ reason: "queue_full" });
-  });
-});
-
-describe("a list", () => {
-  test("goes back as far as it may", async () => {
-    gateway = makeGateway({ maxKept: 3 });
-    const ids: string[] = [];
-    for (let i = 0; i < 5; i++) ids.push(await submit());
-    const { records } = await gateway.list(TENANT, { limit: 10 });
-    expect(records.map(({ id }) => id).toSorted()).toEqual(ids.toSorted().slice(-3));
-  });
-
-  test("forgets runs whose retention is over", async () => {
-    const ids = [await submit(), await submit(), await submit()];
-    await redis.del(keys.run(ids[1] ?? ""));
-    const { records } = await gateway.list(TENANT, { limit: 10 });
-    expect(records.map(({ id }) => id)).toEqual([ids[2], ids[0]].toSorted().toReversed());
-    expect(await redis.zcard(keys.index(TENANT))).toBe(2);
   });
 });
 
@@ -507,7 +520,13 @@ describe("on any walk through the commands, sensible or not,", () => {
   /** How far behind (or ahead) of the present attempt the caller believes to be. */
   const lag = fc.constantFrom(0, 0, 0, 1, -1);
   const command = fc.oneof(
-    fc.record({ do: fc.constant("submit" as const), run, lag, retries: fc.nat({ max: 2 }) }),
+    fc.record({
+      do: fc.constant("submit" as const),
+      run,
+      lag,
+      retries: fc.nat({ max: 2 }),
+      attempts: fc.constantFrom(undefined, 2, 3),
+    }),
     fc.record({
       do: fc.constantFrom(
         ...([
@@ -518,6 +537,9 @@ describe("on any walk through the commands, sensible or not,", () => {
           "renew",
           "release",
           "finish",
+          "fail",
+          "fail",
+          "come due",
           "cancel",
           "pass time",
           "settle",
@@ -538,13 +560,18 @@ describe("on any walk through the commands, sensible or not,", () => {
         for (const step of walk) {
           const id = ids[step.run];
           if (step.do === "submit") {
-            if (!id) ids[step.run] = await submit({ retries: "retries" in step ? step.retries : 0 });
+            if (!id) ids[step.run] = await submit("retries" in step ? policyOf(step) : {});
           } else if (id) await act(step.do, id, (seen.get(id)?.attempt ?? 1) - step.lag);
           for (const each of ids) if (each) await check(each, seen);
         }
       }),
       { numRuns: 40 },
     );
+  });
+
+  const policyOf = ({ retries, attempts }: { retries: number; attempts: number | undefined }) => ({
+    retries,
+    ...(attempts === undefined ? {} : { retry: { attempts, on: [...RETRIED] } }),
   });
 
   async function act(what: string, id: string, attempt: number): Promise<unknown> {
@@ -562,6 +589,11 @@ describe("on any walk through the commands, sensible or not,", () => {
         return worker.release(held, "given up");
       case "finish":
         return worker.finish(held, ended(attempt));
+      case "fail":
+        return fail(id, attempt);
+      case "come due":
+        if (await isDelayed(id)) await redis.zadd(keys.delayed, 0, id);
+        return gateway.tend("default");
       case "cancel":
         return gateway.cancel(await recordOf(id));
       case "pass time":
@@ -578,10 +610,22 @@ describe("on any walk through the commands, sensible or not,", () => {
     if (before && before.state !== now.state) expect(TRANSITIONS[before.state]).toContain(now.state);
     if (before) expect(now.attempt - before.attempt).toBe(before.state !== "queued" && now.state === "queued" ? 1 : 0);
     expect(now.outcome !== undefined).toBe(now.state === "finished");
-    expect(now.startedAttempts).toBeLessThanOrEqual(Math.min(now.attempt, 1 + (now.request.retries ?? 0)));
+    const { retries = 0, retry } = now.request;
+    expect(now.startedAttempts).toBeLessThanOrEqual(Math.min(now.attempt, retries + (retry?.attempts ?? 1)));
+    expect(now.retried).toBeLessThan(retry?.attempts ?? 1);
+    expect(now.attempts?.map(({ attempt }) => attempt) ?? []).toEqual(
+      Array.from({ length: now.attempt - 1 }, (_, i) => i + 1).slice(-KEPT_ATTEMPTS),
+    );
+    for (const state of RunState.options)
+      expect((await redis.zscore(inState(state), id)) !== null).toBe(state === now.state);
+    const isDead =
+      now.state === "finished" && now.outcome?.kind !== "cancelled" && now.outcome !== undefined && !isWell(now);
+    expect((await redis.zscore(keys.facet(`${TENANT}:${DEAD_LETTERS}`), id)) !== null).toBe(
+      isDead && (retries > 0 || retry !== undefined),
+    );
     expect((await redis.zscore(keys.deadlines, id)) !== null).toBe(now.state !== "finished");
     expect((await redis.zscore(keys.queued("default"), id)) !== null).toBe(now.state === "queued");
-    if (now.state === "queued") expect(await isInLine(id)).toBe(true);
+    if (now.state === "queued") expect((await isInLine(id)) !== (await isDelayed(id))).toBe(true);
     const output = (await redis.get(keys.output(id, "stdout"))) ?? "";
     expect(new Set(output.split(";").filter(Boolean))).toEqual(new Set(output ? [String(now.attempt)] : []));
     await heard();

@@ -219,18 +219,27 @@ async function onlyWhatIsKept(cluster: Cluster, runs: number): Promise<Record<st
       const shape = name.replace(/run_[^:]+/, "ID");
       counts[shape] = (counts[shape] ?? 0) + 1;
     }
-    const kept = ["{mayfly}:run:ID", "{mayfly}:run:ID:stdout", "{mayfly}:run:ID:stderr", keys.index("default")];
+    const kept = [
+      "{mayfly}:run:ID",
+      "{mayfly}:run:ID:stdout",
+      "{mayfly}:run:ID:stderr",
+      keys.facet("default:state:finished"),
+      keys.finished,
+      keys.filed,
+    ];
     const pools = ["default", "empty"].flatMap((pool) => [keys.shares(pool), keys.pace(pool)]);
     const idle = [keys.hosts, keys.offers("default"), keys.secret, ...pools];
     const ofImages = names.filter((name) => name.startsWith(keys.blob("")));
     expect(ofImages).toHaveLength(PIECES);
     const strange = Object.keys(counts).filter((shape) => !kept.includes(shape) && !idle.includes(shape));
-    const known = [keys.host(""), keys.blob("")];
+    const known = [keys.host(""), keys.blob(""), keys.facet("default:image:"), keys.facet("default:label:")];
     expect(strange.filter((shape) => !known.some((prefix) => shape.startsWith(prefix)))).toEqual([]);
     expect(counts["{mayfly}:run:ID"]).toBe(runs);
-    for (const name of names.filter((key) => key.startsWith(keys.run("")))) {
-      const leftMs = await redis.pttl(name);
-      expect(leftMs > 0 && leftMs <= RETENTION_MS, `${name} is kept for ${leftMs} ms`).toBe(true);
+    const untils = await redis.zrange(keys.finished, "0", "-1", "WITHSCORES");
+    expect(untils).toHaveLength(2 * runs);
+    for (let i = 0; i < untils.length; i += 2) {
+      const leftMs = Number(untils[i + 1]) - Date.now();
+      expect(leftMs > 0 && leftMs <= RETENTION_MS, `${untils[i]} is kept for ${leftMs} ms`).toBe(true);
     }
     return counts;
   } finally {

@@ -270,6 +270,33 @@ describe("limits and clocks", () => {
   });
 });
 
+describe("a run with a policy for retries", () => {
+  const backoff = { initial: "10ms", max: "10ms" } as const;
+
+  it("has each attempt in a fresh container, after its back-off, until it ends well or has no attempts left", async () => {
+    // Nothing that an attempt leaves behind is there for the next: it would end well.
+    const failing = "echo try; test -e /tmp/was-here && exit 0; touch /tmp/was-here; exit 3";
+    const run = await sh(failing, { retry: { attempts: 3, backoff } });
+    expect(run).toMatchObject({ attempt: 3, outcome: { kind: "exited", exitCode: 3 }, stdout: { data: "try\n" } });
+    expect(run.attempts).toMatchObject([
+      { attempt: 1, outcome: { kind: "exited", exitCode: 3 }, receipt: { attempt: 1 } },
+      { attempt: 2, outcome: { kind: "exited", exitCode: 3 }, receipt: { attempt: 2 } },
+    ]);
+    const { runs } = (await (await cluster.fetch("/v1/dead-letters")).json()) as { runs: Run[] };
+    expect(runs.map(({ id }) => id)).toContain(run.id);
+  });
+
+  it("is tried again after its own clock and after the OOM killer, if it names them", async () => {
+    const late = await sh("sleep 60", { timeouts: { run: "100ms", grace: "0s" }, retry: { attempts: 2, backoff } });
+    expect(late).toMatchObject({ attempt: 2, outcome: { kind: "timed_out", clock: "run" } });
+    const large = await sh("x=a; while :; do x=$x$x; done", {
+      limits: { memory: "16MiB", disk: "1MiB" },
+      retry: { attempts: 2, on: ["oom_killed"], backoff },
+    });
+    expect(large).toMatchObject({ attempt: 2, outcome: { kind: "oom_killed" } });
+  });
+});
+
 describe("cancelling", () => {
   const cancel = (id: string) => cluster.fetch(`/v1/runs/${id}/cancel`, { method: "POST" });
 
@@ -289,6 +316,18 @@ describe("cancelling", () => {
     const run = await cluster.get(id, 30);
     expect(run.outcome).toEqual({ kind: "cancelled" });
     expect(run.stdout?.data).toBe("begun\nasked\n");
+  });
+
+  it("by force kills one that does not heed SIGTERM, without a grace", async () => {
+    const { id } = await cluster.submit({
+      command: ["sh", "-c", "trap '' TERM; echo begun; while :; do sleep 0.05; done"],
+      timeouts: { grace: "5m" },
+    });
+    await cluster.says(id, "begun");
+    expect((await cancel(id)).status).toBe(202); // It is in its grace now.
+    expect((await cluster.fetch(`/v1/runs/${id}/cancel?force=true`, { method: "POST" })).status).toBe(202);
+    const run = await cluster.get(id, 30);
+    expect([run.state, run.outcome]).toEqual(["finished", { kind: "cancelled" }]);
   });
 
   it("changes nothing about a run that has ended", async () => {

@@ -17,12 +17,14 @@ const CORE_FILES = [
   "clock.ts",
   "config.ts",
   "control.ts",
+  "ending-parts.ts",
   "errors.ts",
   "files.ts",
   "host-token.ts",
   "host.ts",
   "ids.ts",
   "images.ts",
+  "index-parts.ts",
   "issues.ts",
   "keys.ts",
   "log.ts",
@@ -32,6 +34,7 @@ const CORE_FILES = [
   "record-scripts.ts",
   "record.ts",
   "request.ts",
+  "retry.ts",
   "run.ts",
   "schedule.ts",
   "scope.ts",
@@ -50,6 +53,8 @@ const PRODUCT = ["core", "telemetry", "gateway", "worker", "runtime", "cli"];
 
 /** What Mayfly's queue is measured against. */
 const BARE_BULLMQ = "loadtest/bench/queue/bare-bullmq.ts";
+/** Where records are made without hosts, to be measured. */
+const RECORDS = "loadtest/bench/records/records.ts";
 
 interface Source {
   /** From the root, such as `core/run.ts`. */
@@ -214,8 +219,8 @@ describe("packages", () => {
       ["bullmq"],
     ],
     [
-      "ioredis: the gateway's dispatch, the worker, and one file of the benchmark",
-      ({ path }) => path === BARE_BULLMQ || /^(gateway\/dispatch|worker)\//.test(path),
+      "ioredis: the gateway's dispatch, the worker, and two files of the benchmark",
+      ({ path }) => [BARE_BULLMQ, RECORDS].includes(path) || /^(gateway\/dispatch|worker)\//.test(path),
       ["ioredis"],
     ],
     ["OpenTelemetry: one folder", ({ path }) => path.startsWith("telemetry/otel/"), ["@opentelemetry"]],

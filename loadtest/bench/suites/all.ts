@@ -2,6 +2,7 @@
 
 import type { SuiteName } from "../arguments.ts";
 import { density } from "./density.ts";
+import { list } from "./list.ts";
 import { pull } from "./pull.ts";
 import { queue } from "./queue.ts";
 import { start } from "./start.ts";
@@ -9,6 +10,7 @@ import { startupReal } from "./startup-real.ts";
 import type { Suite } from "./suite.ts";
 import { telemetry } from "./telemetry.ts";
 import { throughput } from "./throughput.ts";
+import { watchers } from "./watchers.ts";
 
 export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   start,
@@ -18,4 +20,6 @@ export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   "startup-real": startupReal,
   pull,
   telemetry,
+  list,
+  watchers,
 };

@@ -41,7 +41,7 @@ describe("a template", () => {
     ["{{.outcome.knd}}", "there is no field .outcome.knd; did you mean kind?"],
     ["{{json .outcome.knd}}", "there is no field .outcome.knd"],
     ["{{.state.x}}", "there is no field .state.x; .state has no fields"],
-    ["{{.constructor}}", "there is no field .constructor; there are id, state, image"],
+    ["{{.constructor}}", "there is no field .constructor; there are id, tenant, state, image"],
     ["{{id}}", "{{id}} is none of {{.}}"],
     ["{{.id", "has one of {{ and }} without the other"],
     ["{{range .labels}}", "{{range .labels}} is none of"],

@@ -56,6 +56,7 @@ describe("a signal", () => {
 describe("an order to a host", () => {
   const orders: HostOrder[] = [
     { verb: "cancel", run },
+    { verb: "force-cancel", run },
     { verb: "resize", run },
     { verb: "duty" },
     ...SIGNALS.map((signal) => ({ verb: "signal", run, signal }) as const),

@@ -38,6 +38,7 @@ test("strings become typed values, and flags that are not there are false", () =
     state: "queued",
     attempt: 1,
     startedAttempts: 0,
+    retried: 0,
     request: { image: "busybox", stdin: "" },
     stdinClosed: false,
     cancelRequested: false,

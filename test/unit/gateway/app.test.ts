@@ -98,7 +98,7 @@ describe("what is asked for wrongly is refused by name", () => {
 
   test.each([
     ["GET", "/v1/nothing"],
-    ["DELETE", `/v1/runs/${id}`],
+    ["PATCH", `/v1/runs/${id}`],
     ["PUT", "/v1/runs"],
     ["GET", `/v1/runs/${id}/cancel`],
   ])("%s %s does not exist", async (method, path) => {

@@ -62,6 +62,13 @@ test("a renewal says that the run is to be cancelled", async () => {
   lease.stop();
 });
 
+test("a renewal says that the run is to be cancelled without its grace", async () => {
+  const { lease, ending } = makeLease(async () => "force-cancel");
+  await vi.advanceTimersByTimeAsync(RENEW_MS);
+  expect([ending.reason, ending.hurried.aborted]).toEqual([{ kind: "cancelled" }, true]);
+  lease.stop();
+});
+
 test("a run that is to be cancelled is still held: its grace may be longer than a lease", async () => {
   const { lease } = makeLease(async () => "cancel");
   const extend = vi.fn();
