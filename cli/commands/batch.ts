@@ -20,7 +20,7 @@ const FLAGS = {
   from: { value: "NUMBER", says: "Of results: after so many." },
   "keep-order": { short: "k", says: "Of results: in the order of the input." },
   name: { value: "NAME", says: "Of run: for people." },
-  "on-failure": { value: "continue|stop|NUMBER", says: "Of run: stop at the first, or once more than NUMBER failed." },
+  "on-failure": { value: "continue|stop|NUMBER", says: "Of run: stop at the first, or past NUMBER of them." },
   output: { value: "BYTES", says: "Of results: of each stream in a line; 65536 otherwise." },
   wait: { short: "w", says: "Of run: until it is over; exits 1 if anything failed." },
   webhook: { value: "URL", says: "Of run: where to tell that it is over." },
@@ -45,7 +45,8 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 
 export const batch = defineCommand({
   name: "batch",
-  synopsis: "ACTION [FILE|BATCH]",
+  synopsis: "ACTION [FILE or BATCH]",
+  actions: Object.keys(ACTIONS),
   says: "Runs many commands at once, from a file with a request a line.",
   notes: [
     [
