@@ -286,7 +286,6 @@ export const RunRequest = z
 
 export type RunRequest = z.infer<typeof RunRequest>;
 
-/** What entrypoint, command and environment have together, as the kernel counts them. */
 export function argumentBytes(request: {
   entrypoint?: string[] | undefined;
   command?: string[] | undefined;

@@ -50,8 +50,8 @@ export const batch = defineCommand({
   says: "Runs many commands at once, from a file with a request a line.",
   notes: [
     [
-      "run FILE|-            each line a request as POST /v1/runs takes it, with a `key` if you like; the first",
-      '                      may be {"batch": {...}}, and with a template in it the others are its inputs',
+      "run FILE|-            each line a request as POST /v1/runs takes it, with a `key` if you like;",
+      '                      the first may be {"batch": {...}}: with a template in it, the rest are inputs',
       "ps, inspect BATCH     what there is, and how far it is",
       "results BATCH         what came of each item, a JSON document a line",
       "pause, resume, cancel BATCH",

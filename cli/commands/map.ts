@@ -19,7 +19,7 @@ export const map = defineCommand({
   says: "Runs a command for each line of stdin, {} in it being the line, each in a fresh container.",
   flags: {
     ...RUN,
-    halt: { value: "WHEN", says: "never, soon,fail=N (feed no more) or now,fail=N (end what runs, too)." },
+    halt: { value: "WHEN", says: "never; soon,fail=N (begin no more); now,fail=N (end all)." },
     jobs: { short: "j", value: "NUMBER", says: "So many at once; otherwise as many as there is room for." },
     "keep-order": { short: "k", says: "Print outputs in the order of the lines." },
     name: { value: "NAME", says: "Of the batch, for people." },
@@ -29,7 +29,7 @@ export const map = defineCommand({
   stopAtOperand: true,
   operands: { min: 1, max: Number.POSITIVE_INFINITY },
   notes: [
-    "Without {} the line is the last argument. An output is printed in one piece once its command has ended.",
+    "Without {} the line is the last argument. Each output is printed once its command has ended.",
     "Exit code, as GNU parallel's: how many failed, up to 100; 101 for more; 255 if Mayfly failed.\nCtrl-C cancels all, twice leaves at once.",
   ],
   examples: [

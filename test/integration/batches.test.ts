@@ -391,10 +391,12 @@ describe("what may happen meanwhile", () => {
     expect([idOf(two), endOf(two).counts.total]).toEqual([idOf(one), 10]);
   });
 
-  test("two gateways feed the same batches: each item has exactly one run", async () => {
+  test("two gateways feed the same batches, and one is killed at it: each item has exactly one run", async () => {
     const [one, two] = [await gatewayWith(), await gatewayWith()];
     const worker = await workerWith({ behave: obey });
     const both = await Promise.all([one, two].map((gateway) => send(gateway, many(1_500))));
+    await eventually(() => expect(worker.claimed.length).toBeGreaterThan(300));
+    await one.stop("SIGKILL");
     for (const acks of both) await over(two, idOf(acks));
     expect(worker.claimed).toHaveLength(3_000);
     expect(new Set(worker.claimed.map(({ id }) => id)).size).toBe(3_000);
