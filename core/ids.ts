@@ -19,6 +19,22 @@ export function newRunId(epochMs: number = Date.now()): string {
   return `run_${base32(BigInt(epochMs), 10)}${base32(last.random, 16)}`;
 }
 
+export const BATCH_ID_PATTERN = /^bat_[0-9a-hjkmnp-tv-z]{22}$/;
+
+/** How many items a batch can name: four digits of each run's id. */
+export const MAX_BATCH_INDEX = 32 ** 4 - 1;
+
+/** `bat_` and 22 characters: 48 bits of time in ms, then 60 random bits. With four more they are the id of each of its runs. */
+export function newBatchId(epochMs: number = Date.now()): string {
+  const random = BigInt(`0x${randomBytes(8).toString("hex")}`);
+  return `bat_${base32(BigInt(epochMs), 10)}${base32(random, 12)}`;
+}
+
+/** The id of the run of a batch's item, counted from 0: derived, so that no item can have two. The script that makes it does the same. */
+export function itemRunId(batch: string, index: number): string {
+  return `run_${batch.slice("bat_".length)}${base32(BigInt(index), 4)}`;
+}
+
 /** No id that was made at this moment or later comes before it, and none that was made earlier after. */
 export function firstRunId(epochMs: number): string {
   return `run_${base32(BigInt(Math.max(0, Math.floor(epochMs))), 10)}${base32(0n, 16)}`;

@@ -1,6 +1,7 @@
 // What the scripts of transitions.ts share: Lua functions, of which each script is given those that it uses.
 
 import { createHash } from "node:crypto";
+import { BATCH_PARTS } from "./batch-parts.ts";
 import { ENDING_PARTS } from "./ending-parts.ts";
 import { INDEX_PARTS } from "./index-parts.ts";
 import { channels } from "./keys.ts";
@@ -87,7 +88,7 @@ end
 `;
 
 /** In the order in which they stand: a function of Lua's knows only those before it. */
-const FUNCTIONS = [PRELUDE, INDEX_PARTS, SHARE_PARTS, QUEUE_PARTS, ENDING_PARTS]
+const FUNCTIONS = [PRELUDE, BATCH_PARTS, INDEX_PARTS, SHARE_PARTS, QUEUE_PARTS, ENDING_PARTS]
   .join("\n")
   .split(/^(?=local function )/m)
   .flatMap((text) => {

@@ -12,6 +12,7 @@ import type { Log } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
 import { type Telemetry, untold } from "../telemetry/telemetry.ts";
 import type { FindCaller } from "./api-keys.ts";
+import type { Batches } from "./batches/batches.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Access } from "./dispatch/access.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
@@ -31,6 +32,7 @@ import { requireScope } from "./middleware/require-scope.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
 import { answerProblem, toProblem } from "./problem.ts";
 import { describeScopes } from "./route-scopes.ts";
+import { registerBatches } from "./routes/batches.ts";
 import { registerControl } from "./routes/control.ts";
 import { registerDeadLetters } from "./routes/dead-letters.ts";
 import { registerDocs } from "./routes/docs.ts";
@@ -60,6 +62,7 @@ export interface AppOptions {
     readonly tenants: Access["tenants"];
     readonly limits: { readonly take: TakeToken };
   };
+  readonly batches: Batches;
   readonly webhooks: Webhooks;
   readonly duties: Duties;
   readonly schedules: Schedules;
@@ -81,6 +84,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
     dispatcher,
     hosts,
     access,
+    batches,
     webhooks,
     duties,
     schedules,
@@ -109,6 +113,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerLists(app, dispatcher.store.lists);
   registerRuns(app, dispatcher, webhooks.destinations);
   registerRaw(app, dispatcher, maxStdinBytes);
+  registerBatches(app, { batches, dispatcher, log });
   registerOutput(app, dispatcher);
   registerDeadLetters(app, dispatcher, webhooks.destinations);
   registerControl(app, dispatcher);

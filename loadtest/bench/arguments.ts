@@ -12,6 +12,7 @@ export const SUITES = [
   "telemetry",
   "list",
   "watchers",
+  "batch",
 ] as const;
 export type SuiteName = (typeof SUITES)[number];
 

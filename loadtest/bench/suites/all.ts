@@ -1,6 +1,7 @@
 // The suites by name.
 
 import type { SuiteName } from "../arguments.ts";
+import { batch } from "./batch.ts";
 import { density } from "./density.ts";
 import { list } from "./list.ts";
 import { pull } from "./pull.ts";
@@ -22,4 +23,5 @@ export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   telemetry,
   list,
   watchers,
+  batch,
 };
