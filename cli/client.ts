@@ -11,6 +11,7 @@ import type { RunRequest } from "../core/request.ts";
 import type { Run, RunState } from "../core/run.ts";
 import { createKeyClient, createTenantClient, type KeyClient, type TenantClient } from "./access-client.ts";
 import { parseRun, parseRunPage, type RunPage } from "./answers.ts";
+import { type BatchClient, createBatchClient } from "./batch-client.ts";
 import { unreachable } from "./client-error.ts";
 import { createDeadLetterClient, type DeadLetterClient } from "./dead-letter-client.ts";
 import { type FollowOptions, followRun } from "./follow.ts";
@@ -32,6 +33,7 @@ export type { Tenant, TenantChange } from "../core/tenant.ts";
 export type { Upload } from "../core/uploads.ts";
 export type { KeyClient, TenantClient } from "./access-client.ts";
 export type { RunPage } from "./answers.ts";
+export type { BatchClient, ResultOptions } from "./batch-client.ts";
 export { ClientError, type FieldProblem, isClientError } from "./client-error.ts";
 export type { DeadLetterClient, DeadLetterSweep, RetriedDeadLetter } from "./dead-letter-client.ts";
 export type { FollowOptions } from "./follow.ts";
@@ -116,6 +118,8 @@ export interface Client {
   readonly keys: KeyClient;
   /** How much of the cluster each tenant may have. */
   readonly tenants: TenantClient;
+  /** Many runs at once. */
+  readonly batches: BatchClient;
   /** What came of telling others that runs have finished. */
   readonly schedules: ScheduleClient;
   readonly secrets: SecretClient;
@@ -159,6 +163,7 @@ export function createClient(options: ClientOptions): Client {
     schedules: createScheduleClient(send),
     secrets: createSecretClient(send),
     uploads: createUploadClient(send),
+    batches: createBatchClient(send),
     webhooks: createWebhookClient(send),
     hosts: createHostClient(send),
     deadLetters: createDeadLetterClient(send),

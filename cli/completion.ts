@@ -54,6 +54,7 @@ async function valuesOf(named: string, place: Place, io: Io): Promise<readonly s
   if (named.includes("CONTEXT")) return Object.keys(readContexts(io.env).contexts);
   const signal = AbortSignal.timeout(ASK_MS);
   if (/\bUPLOAD\b/.test(named)) return uploads(clientFor(place, io), signal);
+  if (named.includes("BATCH")) return batches(clientFor(place, io), signal);
   if (/\bID\b/.test(named)) return runs(place, clientFor(place, io), signal);
   if (named.includes("HOST")) return (await clientFor(place, io).hosts.list({ signal })).map(({ id }) => id);
   if (/\b(IMAGE|REFERENCE)\b/.test(named)) return references(clientFor(place, io), signal);
@@ -62,6 +63,12 @@ async function valuesOf(named: string, place: Place, io: Io): Promise<readonly s
 
 function clientFor({ given: { url, context } }: Place, io: Io): Client {
   return createClient({ ...readSettings(io.env, { url, context }), fetch: io.fetch, retries: 0 });
+}
+
+async function batches(client: Client, signal: AbortSignal): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of client.batches.list({ signal })) if (ids.push(id) === RUNS) break;
+  return ids;
 }
 
 async function runs({ command }: Place, client: Client, signal: AbortSignal): Promise<string[]> {

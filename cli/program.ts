@@ -1,6 +1,7 @@
 // The `mayfly` command as a function: arguments and a process' surroundings in, an exit code out.
 
 import { type Command, GLOBAL_FLAGS } from "./command.ts";
+import { batch } from "./commands/batch.ts";
 import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
 import { completion } from "./commands/completion.ts";
@@ -15,6 +16,7 @@ import { keys } from "./commands/keys.ts";
 import { kill } from "./commands/kill.ts";
 import { load } from "./commands/load.ts";
 import { logs } from "./commands/logs.ts";
+import { map } from "./commands/map.ts";
 import { ps } from "./commands/ps.ts";
 import { pull } from "./commands/pull.ts";
 import { rm } from "./commands/rm.ts";
@@ -46,6 +48,8 @@ export const COMMANDS: readonly Command[] = [
   kill,
   cancel,
   deliveries,
+  batch,
+  map,
   images,
   pull,
   rm,

@@ -45,6 +45,7 @@ local function finish(id, p, at, how)
     redis.call('DEL', run .. ':waiters', run .. ':stdin', run .. ':files')
   end
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
+  if p.batch then end_item(p.batch, id, at, how) end
 end
 -- What is kept of an attempt that was not the last.
 local function keep_attempt(run, at, outcome, receipt)

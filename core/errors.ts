@@ -46,6 +46,7 @@ export const REASONS = {
   image_access_denied: { code: "permission_denied", says: "The registry refuses these credentials for the image." },
   route_not_found: { code: "not_found", says: "There is no such route, or not with this method." },
   run_not_found: { code: "not_found", says: "There is no such run, or its retention is over." },
+  batch_not_found: { code: "not_found", says: "There is no such batch, or its retention is over." },
   key_not_found: { code: "not_found", says: "There is no API key with this id." },
   secret_not_found: { code: "not_found", says: "There is no such secret, or it has gone since the run was accepted." },
   secret_unreadable: {
@@ -77,6 +78,14 @@ export const REASONS = {
     code: "failed_precondition",
     says: "The run takes no more input: its stdin is closed or it has ended.",
   },
+  batch_closed: {
+    code: "failed_precondition",
+    says: "The batch takes no more items: its input is closed, or it is stopped.",
+  },
+  batch_too_large: {
+    code: "failed_precondition",
+    says: "The batch has as many items as a batch may have.",
+  },
   run_not_running: {
     code: "failed_precondition",
     says: "The run's program is not there to be told anything: it has not been started yet, or it has ended.",
@@ -106,6 +115,7 @@ export const REASONS = {
     says: "The tenant has as many API keys as it may, or there are as many tenants as may be.",
   },
   rate_limited: { code: "resource_exhausted", says: "The tenant makes more requests than it may." },
+  too_many_batches: { code: "resource_exhausted", says: "The tenant has as many unfinished batches as it may." },
   queue_full: { code: "resource_exhausted", says: "The queue is at its limit." },
   too_many_waiters: { code: "resource_exhausted", says: "This gateway holds as many waiting requests as it may." },
   queue_unavailable: { code: "unavailable", says: "Redis does not answer." },

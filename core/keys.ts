@@ -67,6 +67,12 @@ export const keys = {
   apiKeys: `${TAG}:keys`,
   /** Hash with a time to live: how many requests a tenant may make now, and when that was so. */
   bucket: (tenant: string) => `${TAG}:bucket:${tenant}`,
+  /** Hash: a batch of runs (batch-parts.ts). Beside it, `:items` and `:shapes` those that wait, `:live` its runs that have not ended, `:ends` and `:done` what came of it. */
+  batch: (id: string) => `${TAG}:batch:${id}`,
+  /** Sorted set: batches that something is to be done about, by the moment (Redis time, ms) from which on. */
+  batchesDue: `${TAG}:batches-due`,
+  /** Sorted set: all kept batches of a tenant, score 0, ordered by id and so by creation. */
+  batches: (tenant: string) => `${TAG}:batches:${tenant}`,
   /** Hash: a secret, sealed. `of` is `<tenant, or * for all>:<name>`. */
   sealed: (of: string) => `${TAG}:sealed:${of}`,
   /** Sorted set: `TENANT NAME` of all secrets, score 0. */
@@ -109,6 +115,8 @@ export const channels = {
   changed: (id: string) => `${TAG}:changed:${id}`,
   /** About a run: there is more of its stdin. The message is empty. */
   input: (id: string) => `${TAG}:input:${id}`,
+  /** To every gateway: something is to be done about the batch of this id. */
+  batches: `${TAG}:batches`,
   /** To every gateway: `key ID` or `tenant NAME` is not what it was. */
   access: `${TAG}:access`,
 } as const;

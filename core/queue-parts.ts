@@ -24,11 +24,11 @@ const RESERVED_MS = 10_000;
 export const QUEUE_PARTS = `
 local function placing(run)
   local f = redis.call('HMGET', run, 'tenant', 'pool', 'cpus', 'memoryBytes', 'pids', 'size', 'priority', 'key', 'keyMax', 'dueAt', 'claimedAt',
-    'state', 'webhook', 'retryable')
+    'state', 'webhook', 'retryable', 'batch')
   local p = { tenant = f[1], pool = f[2], cpus = tonumber(f[3] or 0), memoryBytes = tonumber(f[4] or 0), pids = tonumber(f[5] or 0) }
   p.size, p.priority, p.key, p.keyMax = tonumber(f[6] or 1), tonumber(f[7] or 0), f[8] or nil, tonumber(f[9] or 0)
   p.dueAt, p.claimedAt, p.line = tonumber(f[10] or 0), tonumber(f[11] or 0), (f[2] or '') .. ':' .. (f[1] or '')
-  p.state, p.webhook, p.retryable = f[12], f[13], f[14]
+  p.state, p.webhook, p.retryable, p.batch = f[12], f[13], f[14], f[15]
   return p
 end
 -- Through the gate of its key, if that lets one more through; without a key there is none.
@@ -89,6 +89,7 @@ end
 local function leave(p, at)
   discharge(p, at)
   leave_gate(p, at)
+  if p.batch then item_left(p.batch) end
 end
 local function keep_room(id, holder)
   local key = '${keys.reserved("")}' .. id
@@ -133,6 +134,7 @@ local function start(id, p, holder, offer, at)
   redis.call('HSET', '${keys.run("")}' .. id, 'state', 'starting', 'host', offer.host, 'holder', holder, 'claimedAt', at)
   file(id, p.tenant, 'queued', 'starting')
   hand_over(id, p, holder, offer, at)
+  if p.batch then item_started(p.batch, at) end
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
 end
 -- Gives what is offered to those who wait, one by one. True if anybody got something.

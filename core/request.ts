@@ -177,7 +177,7 @@ export const RunRequest = z
 
 export type RunRequest = z.infer<typeof RunRequest>;
 
-function argumentBytes(request: {
+export function argumentBytes(request: {
   entrypoint?: string[] | undefined;
   command?: string[] | undefined;
   env?: Record<string, string> | undefined;

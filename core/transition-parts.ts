@@ -1,6 +1,7 @@
 // What the scripts of transitions.ts share: Lua functions, of which each script is given those that it uses.
 
 import { createHash } from "node:crypto";
+import { BATCH_PARTS } from "./batch-parts.ts";
 import { ENDING_PARTS } from "./ending-parts.ts";
 import { INDEX_PARTS } from "./index-parts.ts";
 import { channels } from "./keys.ts";
@@ -27,6 +28,10 @@ local function held(run, attempt, holder)
   if now_held[2] ~= attempt or now_held[3] ~= holder then return nil end
   return { state = now_held[1], cancel = now_held[4] == '1', forced = now_held[5] == '1',
     tenant = now_held[6], started_attempts = tonumber(now_held[7] or 0), pulling = now_held[8] }
+end
+-- The word of the program's start comes before that of its end, but for a Redis that did not know the script of the first.
+local function note_start(run, mine, at)
+  if mine.state == 'starting' then redis.call('HSET', run, 'startedAt', at, 'startedAttempts', mine.started_attempts + 1) end
 end
 local function give(offer, p)
   offer.slots, offer.cpus = offer.slots - 1, offer.cpus - p.cpus
@@ -87,7 +92,7 @@ end
 `;
 
 /** In the order in which they stand: a function of Lua's knows only those before it. */
-const FUNCTIONS = [PRELUDE, INDEX_PARTS, SHARE_PARTS, QUEUE_PARTS, ENDING_PARTS]
+const FUNCTIONS = [PRELUDE, BATCH_PARTS, INDEX_PARTS, SHARE_PARTS, QUEUE_PARTS, ENDING_PARTS]
   .join("\n")
   .split(/^(?=local function )/m)
   .flatMap((text) => {

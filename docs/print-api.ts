@@ -52,6 +52,7 @@ export async function openApi(): Promise<ApiDocument> {
       dispatcher: NOTHING,
       hosts: NOTHING,
       access: NOTHING,
+      batches: NOTHING,
       webhooks: NOTHING,
       duties: NOTHING,
       schedules: NOTHING,

@@ -39,7 +39,7 @@ function toPast({ startedAt, finishedAt, ...rest }: PastAttempt): NonNullable<Ru
 }
 
 /** Text where the bytes are text, else base 64: nothing is lost or replaced either way. */
-function toOutput(facts: StreamFacts, bytes: Buffer): NonNullable<Run["stdout"]> {
+export function toOutput(facts: StreamFacts, bytes: Buffer): NonNullable<Run["stdout"]> {
   const text = isMostlyControl(bytes) ? undefined : decode(bytes);
   if (text !== undefined) return { ...facts, encoding: "utf8", data: text };
   return { ...facts, encoding: "base64", data: bytes.toString("base64") };

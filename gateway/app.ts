@@ -12,6 +12,7 @@ import type { Log } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
 import { type Telemetry, untold } from "../telemetry/telemetry.ts";
 import type { FindCaller } from "./api-keys.ts";
+import type { Batches } from "./batches/batches.ts";
 import type { GatewayEnv } from "./context.ts";
 import type { Access } from "./dispatch/access.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
@@ -32,6 +33,7 @@ import { requireScope } from "./middleware/require-scope.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
 import { answerProblem, toProblem } from "./problem.ts";
 import { describeScopes } from "./route-scopes.ts";
+import { registerBatches } from "./routes/batches.ts";
 import { registerControl } from "./routes/control.ts";
 import { registerDeadLetters } from "./routes/dead-letters.ts";
 import { registerDocs } from "./routes/docs.ts";
@@ -62,6 +64,7 @@ export interface AppOptions {
     readonly tenants: Access["tenants"];
     readonly limits: { readonly take: TakeToken };
   };
+  readonly batches: Batches;
   readonly webhooks: Webhooks;
   readonly duties: Duties;
   readonly schedules: Schedules;
@@ -85,6 +88,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
     dispatcher,
     hosts,
     access,
+    batches,
     webhooks,
     duties,
     schedules,
@@ -115,6 +119,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerLists(app, dispatcher.store.lists);
   registerRuns(app, dispatcher, webhooks.destinations);
   registerRaw(app, dispatcher, maxStdinBytes);
+  registerBatches(app, { batches, dispatcher, log });
   registerOutput(app, dispatcher);
   registerDeadLetters(app, dispatcher, webhooks.destinations);
   registerControl(app, dispatcher);

@@ -1,5 +1,6 @@
 // Every setting of the gateway. `docs/configuration.md` is printed from this table and held to it by a test.
 
+import { BATCH_BOUNDS } from "../core/batch.ts";
 import { type Config, count, duration, list, optional, redisUrlFile, secretFile, size, text } from "../core/config.ts";
 import { keyringFile } from "../core/secret.ts";
 import { UPLOAD_DEFAULTS } from "../core/uploads.ts";
@@ -60,6 +61,29 @@ export const GATEWAY_SETTINGS = {
     "How many runs are kept of a tenant; beyond that its oldest finished ones are forgotten, with their output.",
     { fallback: "100000", min: 1 },
   ),
+  maxBatchItems: count("MAYFLY_MAX_BATCH_ITEMS", "How many items a batch may have.", {
+    fallback: "100000",
+    min: 1,
+    max: BATCH_BOUNDS.items,
+  }),
+  maxBatchLine: size(
+    "MAYFLY_MAX_BATCH_LINE",
+    "The longest line of a batch's input; one that is longer is told as malformed.",
+    { fallback: "1MiB" },
+  ),
+  maxBatchWaiting: size(
+    "MAYFLY_MAX_BATCH_WAITING",
+    "How much of its items a batch may hold back, which Redis keeps; more are refused until some have run.",
+    { fallback: "256MiB" },
+  ),
+  maxBatches: count("MAYFLY_MAX_BATCHES", "How many unfinished batches a tenant may have.", {
+    fallback: "100",
+    min: 1,
+  }),
+  batchIdle: duration("MAYFLY_BATCH_IDLE", "How long a batch that is open waits for more input; then it is closed.", {
+    fallback: "1h",
+    minMs: 1_000,
+  }),
   retention: duration("MAYFLY_RETENTION", "How long a finished run and its output are kept.", {
     fallback: "24h",
     minMs: 60_000,

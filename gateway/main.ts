@@ -13,6 +13,7 @@ import { type FindCaller, parseApiKeys } from "./api-keys.ts";
 import { createApp } from "./app.ts";
 import { GATEWAY_SETTINGS, type GatewayConfig } from "./config.ts";
 import { Access } from "./dispatch/access.ts";
+import { createBatches } from "./dispatch/create-batches.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Duties } from "./dispatch/duties.ts";
 import { Hosts } from "./dispatch/hosts.ts";
@@ -27,7 +28,7 @@ import { Signals } from "./dispatch/signals.ts";
 import { UploadStore } from "./dispatch/upload-store.ts";
 import { dropPrivileges } from "./privileges.ts";
 import { Deliverer } from "./webhooks/deliverer.ts";
-import { runNotice } from "./webhooks/notice.ts";
+import { batchNotice, runNotice } from "./webhooks/notice.ts";
 import { createWebhooks } from "./webhooks/webhooks.ts";
 
 /** How long answers under way may take once the gateway is told to stop. Who waits for a run can ask another gateway. */
@@ -91,6 +92,15 @@ async function main(config: GatewayConfig): Promise<void> {
   const duties = new Duties(redis, hosts);
   const { webhookAllow: allow, webhookTimeout: timeoutMs, webhookAttempts: maxTries } = config;
   const webhooks = createWebhooks(scriptsOn(redis), { allow, timeoutMs });
+  const { batches, feeder } = createBatches({
+    redis,
+    subscriber,
+    signals,
+    config,
+    orders: store.orders,
+    webhooks,
+    log,
+  });
   const schedules = new Schedules({
     redisUrl: config.redisUrl,
     store: new ScheduleStore(redis),
@@ -104,6 +114,7 @@ async function main(config: GatewayConfig): Promise<void> {
     dispatcher,
     hosts,
     access,
+    batches,
     webhooks,
     duties,
     schedules,
@@ -115,7 +126,10 @@ async function main(config: GatewayConfig): Promise<void> {
     telemetry,
   });
   const reaper = new Reaper(store, config.pools, log, observeSettled(telemetry, redis, count));
-  const sources = { run: runNotice((id, tenant) => store.get(id, tenant)) };
+  const sources = {
+    run: runNotice((id, tenant) => store.get(id, tenant)),
+    batch: batchNotice((id, tenant) => batches.store.get(id, tenant)),
+  };
   const deliverer = new Deliverer({ ...webhooks, sources, maxTries, timeoutMs, log });
 
   // A Redis that is away now is no reason not to start: callers are told 503 until it is there.
@@ -131,6 +145,7 @@ async function main(config: GatewayConfig): Promise<void> {
   reaper.start();
   deliverer.start();
   schedules.start();
+  feeder.start();
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return;
@@ -140,10 +155,13 @@ async function main(config: GatewayConfig): Promise<void> {
     server.close();
     server.closeIdleConnections();
     // Who still waits then is answered with the run as it is, and can ask another gateway.
-    setTimeout(() => dispatcher.leave(), STOP_MS).unref();
+    setTimeout(() => {
+      dispatcher.leave();
+      batches.leave();
+    }, STOP_MS).unref();
     setTimeout(() => server.closeAllConnections(), STOP_MS + 1_000).unref();
     setTimeout(() => process.exit(1), 2 * STOP_MS).unref();
-    await Promise.all([closed, reaper.close(), deliverer.close(), schedules.close()]);
+    await Promise.all([closed, reaper.close(), deliverer.close(), schedules.close(), feeder.close()]);
     await Promise.all([hosts.close(), telemetry.stop()]);
     redis.disconnect();
     subscriber.disconnect();

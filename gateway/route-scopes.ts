@@ -24,6 +24,12 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
 
   "GET /v1/uploads": "read",
   "GET /v1/uploads/:id": "read",
+  "POST /v1/batches": "submit",
+  "POST /v1/batches/:id/items": "submit",
+
+  "GET /v1/batches": "read",
+  "GET /v1/batches/:id": "read",
+  "GET /v1/batches/:id/results": "read",
   "GET /v1/schedules": "read",
   "GET /v1/schedules/:name": "read",
   "GET /v1/runs": "read",
@@ -37,6 +43,9 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "GET /v1/images": "read",
   "GET /v1/images/inspect": "read",
 
+  "POST /v1/batches/:id/pause": "cancel",
+  "POST /v1/batches/:id/resume": "cancel",
+  "POST /v1/batches/:id/cancel": "cancel",
   "POST /v1/runs/:id/cancel": "cancel",
   "POST /v1/runs/:id/signal": "cancel",
   // To be done with a run, whether it goes on or is over.

@@ -49,6 +49,7 @@ interface Ears {
 /** What an attempt gathers on its way, for its receipt. */
 interface Gathered {
   imageDigest?: string;
+  ran?: boolean;
   end?: SandboxEnd;
   stdout?: StreamFacts;
   stderr?: StreamFacts;
@@ -160,11 +161,12 @@ export class Executor {
 
     if (sandbox.programStarted) ears.sandbox = sandbox;
     this.#followWindow(work, sandbox, spec.terminal);
-    // Sent before anything that the program writes, and so stored as `running`: Redis does one after the other.
+    // Sent before anything that the program writes and before its end, and so stored as `running`: Redis does one after the other.
+    gathered.ran = sandbox.programStarted;
     const told = sandbox.programStarted ? this.#tellStarted(work) : undefined;
-    const collected = Promise.all([told, this.#keep(work, sandbox), this.#feed(work, sandbox)]);
+    const collected = Promise.all([this.#keep(work, sandbox), this.#feed(work, sandbox)]);
     // Output that can no longer be stored ends the attempt, too: nobody would ever see what the program does.
-    gathered.end = await Promise.race([sandbox.ended, collected.then(() => sandbox.ended)]);
+    gathered.end = await Promise.race([sandbox.ended, Promise.all([told, collected]).then(() => sandbox.ended)]);
     ears.sandbox = undefined;
     ending.settle();
     stopRunClock();
@@ -229,11 +231,12 @@ export class Executor {
   async #record(attempt: Attempt, { verdict, receipt, gathered, scope, again }: Result): Promise<boolean> {
     const { store } = this.#options;
     if ("outcome" in verdict) {
-      const { stdout, stderr, end } = gathered;
+      const { ran = false, stdout, stderr, end } = gathered;
       // What ended without the program's end being seen may only be tried again once nothing is left, as what is given up.
       const isOver = !again || end !== undefined || (await scope.close()).length === 0;
       if (!isOver) return false;
-      return (await store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr, again })) && !again;
+      const ended = { outcome: verdict.outcome, receipt, ran, stdout, stderr, again };
+      return (await store.finish(attempt, ended)) && !again;
     }
     if ((await scope.close()).length === 0) await store.release(attempt, verdict.giveUp);
     return false; // If it is not released its lease runs out, before which the sandbox's own deadline has passed.

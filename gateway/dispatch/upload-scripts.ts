@@ -26,7 +26,7 @@ local function name_of(id) return '${keys.upload("")}' .. id end
 -- A batch keeps what its items name until it is over. A run that has failed for good and may be tried again keeps it as it keeps its files.
 local function lives(user, since, tenant)
   if string.sub(user, 1, 4) == 'bat_' then
-    local held = redis.call('HMGET', '{mayfly}:batch:' .. user, 'tenant', 'state')
+    local held = redis.call('HMGET', '${keys.batch("")}' .. user, 'tenant', 'state')
     return held[1] and not held[2]
   end
   local state = redis.call('HGET', '${keys.run("")}' .. user, 'state')

@@ -1,7 +1,7 @@
 // No body is read that is longer than the limit. An archive of images, an upload and a program's input have limits of their own, and are counted by
 // who reads them: they are far larger than what should be held here.
 
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { MayflyError } from "../../core/errors.ts";
 import type { GatewayEnv } from "../context.ts";
@@ -17,6 +17,12 @@ export const RAW_PATH = "/v1/run/";
 /** Where uploads are sent to. */
 export const UPLOADS_PATH = "/v1/uploads";
 
+/** Lines of a batch's input, of which each has a limit, and all of them as many as a batch may have items. */
+export function isLines({ req }: Context): boolean {
+  const type = req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
+  return type === "application/x-ndjson" && /^\/v1\/batches(\/[^/]+\/items)?$/.test(req.path);
+}
+
 export interface BodyLimits {
   readonly maxBodyBytes: number;
   readonly maxArchiveBytes: number;
@@ -28,6 +34,7 @@ export function limitBody({ maxBodyBytes: maxBytes, ...streamed }: BodyLimits): 
   // Counts what comes, for which the body has to be made a stream first.
   const count = bodyLimit({ maxSize: maxBytes, onError: (c) => answerProblem(c, toProblem(tooLarge(maxBytes))) });
   return async (c, next) => {
+    if (isLines(c)) return next();
     // Node's parser takes no more of a body than its header says, and refuses one that is chunked besides.
     const length = c.req.header("transfer-encoding") === undefined ? c.req.header("content-length") : undefined;
     const own = ownLimit(c.req.path, streamed);

@@ -6,10 +6,11 @@ import { MayflyError } from "../../core/errors.ts";
 import { BOUNDS } from "../../core/request.ts";
 import { SECRET_BOUNDS } from "../../core/secret.ts";
 import type { GatewayEnv } from "../context.ts";
+import { isLines } from "./limit-body.ts";
 
 /** The calls that take JSON. */
 const PATHS =
-  /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|keys(\/[^/]+\/rotate)?|tenants\/[^/]+|hosts\/[^/]+\/drain|schedules)$/;
+  /^\/v1\/(runs(\/[^/]+\/(resize|signal))?|images\/(pull|pin|prune|verify)|keys(\/[^/]+\/rotate)?|tenants\/[^/]+|hosts\/[^/]+\/drain|schedules|batches)$/;
 const METHODS: ReadonlySet<string> = new Set(["POST", "PATCH"]);
 
 function takesJson(method: string, path: string): boolean {
@@ -18,7 +19,7 @@ function takesJson(method: string, path: string): boolean {
 
 export function requireJson(): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
-    if (!takesJson(c.req.method, c.req.path)) return next();
+    if (!takesJson(c.req.method, c.req.path) || isLines(c)) return next();
     const type = c.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
     if (type !== "application/json") {
       const message = `Content-Type is ${type ?? "missing"}; it must be application/json`;
@@ -26,7 +27,7 @@ export function requireJson(): MiddlewareHandler<GatewayEnv> {
     }
     // What is not JSON at all is told by whoever reads it next.
     const body = await c.req.json().catch(() => undefined);
-    const wide = findTooWide(body) ?? findTooWide(body?.request); // That of a schedule.
+    const wide = findTooWide(body) ?? findTooWide(body?.request ?? body?.template); // That of a schedule, or of a batch.
     if (!wide) return next();
     const { field, limit } = wide;
     throw new MayflyError("invalid_field", `${field} has more than ${limit} names`, { details: { field } });
@@ -50,7 +51,7 @@ const MAX_NAMES: Readonly<Record<string, number>> = {
  * The first object in a body that has too many names. To be asked before the schema, which looks at each entry: a million bad
  * names would take it seconds.
  */
-function findTooWide(body: unknown): { readonly field: string; readonly limit: number } | undefined {
+export function findTooWide(body: unknown): { readonly field: string; readonly limit: number } | undefined {
   if (typeof body !== "object" || body === null) return undefined;
   for (const [field, limit] of Object.entries(MAX_NAMES)) {
     const part: unknown = field === "request" ? body : Reflect.get(body, field);

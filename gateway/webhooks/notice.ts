@@ -1,9 +1,12 @@
 // What a receiver is told, made anew for each attempt from the record: a run that has finished does not change.
 
+import type { BatchFinished } from "../../core/batch.ts";
 import { wallTime } from "../../core/clock.ts";
+import { isMayflyError } from "../../core/errors.ts";
 import type { RunRecord } from "../../core/record.ts";
 import type { RunFinished } from "../../core/webhook.ts";
 import { toRun } from "../answer.ts";
+import type { StoredBatch } from "../dispatch/batch-record.ts";
 
 /** Something to be told: where, and what. */
 export interface Notice {
@@ -35,5 +38,23 @@ function runFinished(record: RunRecord): RunFinished {
     type: "run.finished",
     timestamp: wallTime(record.finishedAt ?? record.createdAt),
     data: { ...toRun(record), ...(stdout ? { stdout } : {}), ...(stderr ? { stderr } : {}) },
+  };
+}
+
+/** A batch is told of with its counts; what came of each item is to be had from its results. */
+export function batchNotice(get: (id: string, tenant: string) => Promise<StoredBatch>): Source {
+  return async (id, tenant) => {
+    const found = await get(id, tenant).catch((error) => {
+      if (isMayflyError(error) && error.reason === "batch_not_found") return undefined;
+      throw error;
+    });
+    if (found?.webhookUrl === undefined) return undefined;
+    const { batch, webhookUrl: url } = found;
+    const timestamp = batch.finishedAt ?? batch.createdAt;
+    return {
+      id: noticeId(id),
+      url,
+      body: JSON.stringify({ type: "batch.finished", timestamp, data: batch } satisfies BatchFinished),
+    };
   };
 }

@@ -12,6 +12,8 @@ export const SUITES = [
   "telemetry",
   "list",
   "watchers",
+  "batch",
+  "flood",
 ] as const;
 export type SuiteName = (typeof SUITES)[number];
 

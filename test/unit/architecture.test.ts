@@ -11,6 +11,8 @@ const MAX_LINES = 300;
 /** Adding a file to core is a decision, to be written down in docs/decisions and here. */
 const CORE_FILES = [
   "api-key.ts",
+  "batch-parts.ts",
+  "batch.ts",
   "bell.ts",
   "byte-reader.ts",
   "clock.ts",

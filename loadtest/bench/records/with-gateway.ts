@@ -16,6 +16,7 @@ export interface Ground {
   readonly records: Records;
   /** Of the gateway, on loopback. */
   readonly port: number;
+  readonly gatewayPid: number;
 }
 
 /** `name` is the directory's, in the workshop. */
@@ -31,7 +32,9 @@ export async function withGateway<T>(
     const port = await freePort(PORTS.gateway);
     await startGateway(place, { redisUrlFile: urlFile, env: process.env }, port);
     records = new Records(readFileSync(urlFile, "utf8").trim());
-    return await use({ records, port });
+    // As it stands in the place for those who find a stack that was killed.
+    const gatewayPid = Number.parseInt(readFileSync(join(place.path, "pid/gateway"), "utf8"), 10);
+    return await use({ records, port, gatewayPid });
   } finally {
     records?.close();
     await place.close(() => STOP_MS);

@@ -1,7 +1,9 @@
 // The suites by name.
 
 import type { SuiteName } from "../arguments.ts";
+import { batch } from "./batch.ts";
 import { density } from "./density.ts";
+import { flood } from "./flood.ts";
 import { list } from "./list.ts";
 import { pull } from "./pull.ts";
 import { queue } from "./queue.ts";
@@ -22,4 +24,6 @@ export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   telemetry,
   list,
   watchers,
+  batch,
+  flood,
 };

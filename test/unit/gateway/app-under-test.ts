@@ -2,11 +2,14 @@
 
 import { createHash } from "node:crypto";
 import type { OpenAPIHono } from "@hono/zod-openapi";
+import { readConfig } from "../../../core/config.ts";
 import { createLog, SILENT } from "../../../core/log.ts";
 import { type FindCaller, parseApiKeys } from "../../../gateway/api-keys.ts";
 import { createApp } from "../../../gateway/app.ts";
+import { GATEWAY_SETTINGS } from "../../../gateway/config.ts";
 import type { GatewayEnv } from "../../../gateway/context.ts";
 import { Access } from "../../../gateway/dispatch/access.ts";
+import { createBatches } from "../../../gateway/dispatch/create-batches.ts";
 import { Dispatcher } from "../../../gateway/dispatch/dispatcher.ts";
 import { Duties } from "../../../gateway/dispatch/duties.ts";
 import { Hosts } from "../../../gateway/dispatch/hosts.ts";
@@ -62,6 +65,7 @@ export function makeApp({
   const access = { keys: inRedis.keys, tenants: inRedis.tenants, limits: { take } };
   const findCaller = own ?? inFile;
   const webhooks = createWebhooks(scriptsOn(redis), { timeoutMs: 1000 });
+  const config = readConfig(GATEWAY_SETTINGS, {});
   const log: Record<string, unknown>[] = [];
   const write = (line: string) => void log.push(JSON.parse(line));
   const app = createApp({
@@ -70,6 +74,15 @@ export function makeApp({
       hosts,
       access,
       webhooks,
+      batches: createBatches({
+        redis,
+        subscriber: connectSubscriber(undefined),
+        signals,
+        config,
+        orders: store.orders,
+        webhooks,
+        log: SILENT,
+      }).batches,
       duties: new Duties(redis, hosts),
       secrets: new SecretStore(redis, undefined),
       schedules: new Schedules({ redisUrl: undefined, store: new ScheduleStore(redis), runs: dispatcher, log: SILENT }),

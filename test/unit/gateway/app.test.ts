@@ -97,7 +97,7 @@ describe("what is asked for wrongly is refused by name", () => {
   });
 
   test.each([
-    ["GET", "/v1/batches"],
+    ["GET", "/v1/nothing"],
     ["PATCH", `/v1/runs/${id}`],
     ["PUT", "/v1/runs"],
     ["GET", `/v1/runs/${id}/cancel`],
