@@ -14,7 +14,7 @@ export interface Pin {
   readonly tenant: string;
   /** The run that names it, or the batch whose items do. */
   readonly user: string;
-  /** A run that it is kept for, and that this one is another try of: then it may be over. */
+  /** What it is kept for already, and this goes on with (the run that this is another try of): then it may be over. */
   readonly retriedFrom?: string | undefined;
 }
 

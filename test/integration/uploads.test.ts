@@ -5,11 +5,13 @@ import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { Batch } from "../../core/batch.ts";
 import { keys } from "../../core/keys.ts";
 import type { Run } from "../../core/run.ts";
 import type { Upload } from "../../core/uploads.ts";
 import type { SandboxSpec } from "../../runtime/index.ts";
 import { wholeOf } from "../helpers/archive.ts";
+import { type Ack, endOf, readLines } from "../helpers/batch-lines.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { type FakeHost, startFakeHost } from "../helpers/fake-host.ts";
 import { type Gateway, startGateway } from "../helpers/gateway.ts";
@@ -354,6 +356,53 @@ describe("a run that names an upload", () => {
     const seen = await startReader();
     await ended(run);
     expect(seen[0]).toHaveLength(3);
+  });
+});
+
+describe("a batch", () => {
+  const sendBatch = (query: string, type: string, body: string) =>
+    call("POST", `/v1/batches${query}`, { headers: { "content-type": type }, body });
+
+  const over = async (id: string): Promise<Batch> => {
+    const read = async () => (await (await call("GET", `/v1/batches/${id}`)).json()) as Batch;
+    await eventually(async () => expect((await read()).state).toBe("finished"));
+    return read();
+  };
+
+  test("keeps what its items name until it is over; an item that names none that is there is malformed", async () => {
+    const { id } = await made();
+    const unknown = "upl_01k3q7v2m8r4t6w9x1z3b5c7d9";
+    const items = [id, unknown, id].map((upload, i) => ({ key: `k${i}`, image: "busybox", upload: { id: upload } }));
+    const lines = items.map((item) => `${JSON.stringify(item)}\n`).join("");
+    const acks = await readLines<Ack>(await sendBatch("", "application/x-ndjson", lines));
+    expect(acks.find(({ malformed }) => malformed)).toMatchObject({
+      malformed: 2,
+      message: expect.stringContaining(`there is no upload ${unknown}`),
+    });
+    expect(await redis.zrange(keys.uploadUsers(id), "0", "-1")).toEqual([endOf(acks).id]);
+    await call("DELETE", `/v1/uploads/${id}`);
+    await lookAtAll();
+    await eventually(async () => expect(Number(await redis.zscore(keys.uploadsDue, `acme ${id}`))).toBeGreaterThan(0));
+    const seen = await startReader();
+    expect((await over(endOf(acks).id)).counts).toMatchObject({ succeeded: 2, failed: 1 });
+    expect(seen.map((files) => files.length)).toEqual([3, 3]);
+    await lookAtAll();
+    await eventually(async () => expect(await left()).toEqual([]));
+  });
+
+  test("whose template names an upload that is not there is not made; one that is there is had by all its items", async () => {
+    const batch = (upload: string) =>
+      JSON.stringify({ template: { image: "busybox", command: ["{}"], upload: { id: upload } }, inputs: ["a", "b"] });
+    const refused = await sendBatch("", "application/json", batch("upl_01k3q7v2m8r4t6w9x1z3b5c7d9"));
+    expect(await refused.json()).toMatchObject({ status: 404, reason: "upload_not_found" });
+    expect(await redis.keys(keys.batch("*"))).toEqual([]);
+    const { id } = await made();
+    const answer = await sendBatch("", "application/json", batch(id));
+    const { id: batchId } = (await answer.json()) as Batch;
+    await call("DELETE", `/v1/uploads/${id}`);
+    const seen = await startReader();
+    expect((await over(batchId)).counts).toMatchObject({ succeeded: 2 });
+    expect(seen.map((files) => files.length)).toEqual([3, 3]);
   });
 });
 
