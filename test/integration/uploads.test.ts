@@ -31,7 +31,7 @@ beforeAll(async () => {
   server = await startRedis();
   redis = new Redis(server.url);
   gateway = await startGateway({ redisUrl: server.url, keys: KEYS, env: ENV });
-  await eventually(async () => expect((await gateway.fetch("/readyz")).status).not.toBe(500));
+  await eventually(async () => expect(await (await gateway.fetch("/readyz")).text()).not.toContain("Redis"));
 });
 beforeEach(() => redis.flushall());
 afterEach(async () => {
@@ -66,7 +66,7 @@ const submit = (request: object, as: Tenant = "acme", headers: Record<string, st
 
 async function accepted(request: object): Promise<string> {
   const answer = await submit(request);
-  expect(answer.status, await answer.clone().text()).toBe(202);
+  expect(answer.ok, await answer.clone().text()).toBe(true); // A fast one may be over already.
   return ((await answer.json()) as Run).id;
 }
 
@@ -209,6 +209,7 @@ describe("what is sent and does not become an upload leaves nothing behind:", ()
   test("one whose gateway is killed: its pieces have a time to live, and another gateway takes what counts against the tenant", async () => {
     const other = await startGateway({ redisUrl: server.url, keys: KEYS, env: ENV });
     try {
+      await eventually(async () => expect(await (await other.fetch("/readyz")).text()).not.toContain("Redis"));
       const socket = await beginUpload(tar([{ path: "big", content: randomBytes(MIB) }]).subarray(0, 700_000), other);
       await other.stop("SIGKILL");
       socket.destroy();
@@ -397,8 +398,7 @@ describe("a batch", () => {
     expect(await refused.json()).toMatchObject({ status: 404, reason: "upload_not_found" });
     expect(await redis.keys(keys.batch("*"))).toEqual([]);
     const { id } = await made();
-    const answer = await sendBatch("", "application/json", batch(id));
-    const { id: batchId } = (await answer.json()) as Batch;
+    const { id: batchId } = endOf(await readLines<Ack>(await sendBatch("", "application/json", batch(id))));
     await call("DELETE", `/v1/uploads/${id}`);
     const seen = await startReader();
     expect((await over(batchId)).counts).toMatchObject({ succeeded: 2 });
