@@ -62,7 +62,7 @@ async function mayfly(...args: string[]): Promise<{ exitCode: number; stdout: st
   const child = spawn(process.execPath, [MAIN, ...args], { env, cwd: directory, stdio: "pipe" });
   const text = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) child[name].on("data", (chunk) => (text[name] += chunk));
-  child.stdin.end();
+  child.stdin.end(args[0] === "map" ? "one\ntwo\n" : "");
   const [exitCode] = await once(child, "close");
   return { exitCode, ...text };
 }
@@ -102,6 +102,12 @@ test("upload prints an id, by which runs have it until it is removed", async () 
   });
   const refused = await mayfly("run", "--upload-id", id, "busybox");
   expect([refused.exitCode, refused.stderr]).toEqual([125, expect.stringContaining(`there is no upload ${id}`)]);
+});
+
+test("map sends a directory once, and every line's command has it", async () => {
+  const { exitCode, stdout, stderr } = await mayfly("map", "-k", "--upload", "src:/in", "busybox", "--", "ls");
+  expect({ exitCode, stdout, stderr }).toEqual({ exitCode: 0, stdout: LISTED("/in").repeat(2), stderr: "" });
+  expect(await uploads()).toBeNull();
 });
 
 test("what may not be sent is told why, though the gateway answers before it has read it all", async () => {
