@@ -6,7 +6,7 @@ import { newRunId } from "../../core/ids.ts";
 import { keys } from "../../core/keys.ts";
 import { runTransition } from "../../core/transitions.ts";
 import { onRedis } from "./redis.ts";
-import type { Submission } from "./submit.ts";
+import { idempotency, type Submission } from "./submit.ts";
 import { uploadScripts } from "./upload-scripts.ts";
 
 export interface Pin {
@@ -40,7 +40,13 @@ export class UploadPins {
   async submit(submission: Submission, submit: (submission: Submission) => Promise<string>): Promise<string> {
     const { request, tenant, retriedFrom, id = newRunId() } = submission;
     if (!request.upload) return submit(submission);
-    await this.pin({ upload: request.upload.id, tenant, user: id, retriedFrom });
+    try {
+      await this.pin({ upload: request.upload.id, tenant, user: id, retriedFrom });
+    } catch (error) {
+      // The same call again is answered with its run, for which the upload may no longer be kept.
+      const { name } = idempotency(submission);
+      if (name === "" || (await onRedis(this.#redis, () => this.#redis.exists(name))) === 0) throw error;
+    }
     return submit({ ...submission, id });
   }
 

@@ -303,6 +303,18 @@ describe("a run that names an upload", () => {
     await eventually(async () => expect(await left()).toEqual([]));
   });
 
+  test("by a call that is sent again, when it is there no more, is the run of the first", async () => {
+    const { id } = await made();
+    const send = () => submit({ upload: { id } }, "acme", { "idempotency-key": "once" });
+    const first = (await (await send()).json()) as Run;
+    await call("DELETE", `/v1/uploads/${id}`);
+    expect(((await (await send()).json()) as Run).id).toBe(first.id);
+    expect(await reasonOf(submit({ upload: { id } }, "acme", { "idempotency-key": "twice" }))).toEqual([
+      404,
+      "upload_not_found",
+    ]);
+  });
+
   test("keeps it beyond its time", async () => {
     const { id } = await made();
     const run = await accepted({ upload: { id } });
