@@ -16,6 +16,7 @@ import { type Log, SILENT } from "../../core/log.ts";
 import type { RunRecord } from "../../core/record.ts";
 import { backoffMs } from "../../core/retry.ts";
 import type { Outcome, StreamFacts } from "../../core/run.ts";
+import { RENEW_MS } from "../../core/transitions.ts";
 import { VERSION } from "../../core/version.ts";
 import { Ledger } from "../../worker/admission.ts";
 import { Duty } from "../../worker/duty.ts";
@@ -121,7 +122,12 @@ export async function startFakeWorker(options: FakeWorkerOptions): Promise<FakeW
   const execute = async (record: RunRecord, takenAtMs: number) => {
     claimed.push(record);
     options.onTaken?.(takenAtMs);
-    await behave(new FakeAttempt(record, store));
+    const hold = setInterval(() => void own.renew(record).catch(() => {}), RENEW_MS);
+    try {
+      await behave(new FakeAttempt(record, store));
+    } finally {
+      clearInterval(hold);
+    }
   };
   const intake = new Intake(execute);
   const common = { pool, hostId, incarnation, ledger, store, intake, log: options.log ?? SILENT };
