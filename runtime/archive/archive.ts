@@ -4,7 +4,9 @@
 // does. `docker save` of old has configs and uncompressed layers, and no manifest at all; newer ones are a layout besides.
 
 import { MayflyError } from "../../core/errors.ts";
+import type { TarRules } from "../../core/tar-reader.ts";
 import type { Digest } from "../content/digest.ts";
+import { corrupt } from "../image/manifest.ts";
 
 /** A name, and what it stands for. */
 export interface NamedDigest {
@@ -60,3 +62,10 @@ export const MAX_IMAGES = 1_000;
 export function tooLarge(what: string): MayflyError {
   return new MayflyError("image_unsupported", `an archive of more than ${what} is not supported`);
 }
+
+/** How a tar of images that cannot be read is told. */
+export const tarRules = (maxEntries: number): TarRules => ({
+  maxEntries,
+  broken: (what) => corrupt(`archive: ${what}`),
+  tooMany: (entries) => tooLarge(`${entries} entries`),
+});

@@ -5,17 +5,24 @@
 // Nothing that the archive says is believed: not its names, sizes or digests. What is wrong in one image keeps all of them out.
 
 import { isMayflyError } from "../../core/errors.ts";
+import { readTar, type TarEntry } from "../../core/tar-reader.ts";
 import { type Digest, isDigest } from "../content/digest.ts";
 import { corrupt, unsupported } from "../image/manifest.ts";
 import type { Platform } from "../image/platform.ts";
-import { ARCHIVE_LIMITS, type ArchiveLimits, type ArchiveSink, type NamedDigest, type Room } from "./archive.ts";
+import {
+  ARCHIVE_LIMITS,
+  type ArchiveLimits,
+  type ArchiveSink,
+  type NamedDigest,
+  type Room,
+  tarRules,
+} from "./archive.ts";
 import { type ArchivedImage, digestNamed } from "./archived-image.ts";
 import { decompressed } from "./compression.ts";
 import { DOCKER_FILE, readDockerArchive } from "./docker-archive.ts";
 import { INDEX_FILE, LAYOUT_FILE, readLayout } from "./layout.ts";
 import { namedImages } from "./names.ts";
 import { Spool } from "./spool.ts";
-import { readTar, type TarEntry } from "./tar-reader.ts";
 
 export interface LoadOptions {
   /** Absolute; made if missing, of loads alone, and on the sink's file system. See `removeLeftovers` of spool.ts. */
@@ -59,7 +66,7 @@ export async function loadArchive(
 }
 
 async function fill(spool: Spool, tar: AsyncIterable<Uint8Array>, maxEntries: number): Promise<void> {
-  for await (const entry of readTar(tar, maxEntries)) await keep(entry, spool);
+  for await (const entry of readTar(tar, tarRules(maxEntries))) await keep(entry, spool);
 }
 
 async function keep({ name, type, linkTarget, content }: TarEntry, spool: Spool): Promise<void> {

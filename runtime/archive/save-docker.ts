@@ -1,6 +1,7 @@
 // Images as `docker save` of old writes them: configs, layers as plain tars by their DiffID, and a manifest.json that names them.
 
 import { createHash } from "node:crypto";
+import { fileOf, type TarFile } from "../../core/tar-writer.ts";
 import { type Digest, hexOf } from "../content/digest.ts";
 import { corrupt, type LayerBlob } from "../image/manifest.ts";
 import { parseReference } from "../image/reference.ts";
@@ -8,7 +9,6 @@ import type { ArchiveSource } from "./archive.ts";
 import { decompress } from "./compression.ts";
 import { DOCKER_FILE } from "./docker-archive.ts";
 import { blobFile, openBlob, type SavedImage, verified } from "./saved-image.ts";
-import { fileOf, type TarFile } from "./tar-writer.ts";
 
 /** A tar says how long a file is before it begins, and a compressed layer does not say it: each is decompressed once to be measured. */
 export async function planDockerArchive(

@@ -1,12 +1,12 @@
 // Images as an OCI layout: the documents and blobs as they are, and an index.json that names them.
 
+import { fileOf, type TarFile } from "../../core/tar-writer.ts";
 import type { Digest } from "../content/digest.ts";
 import { hexOf } from "../content/digest.ts";
 import { type Descriptor, OCI_MANIFEST, parseJsonObject } from "../image/manifest.ts";
 import type { ArchiveSource } from "./archive.ts";
 import { CONTAINERD_NAME, INDEX_FILE, LAYOUT, LAYOUT_FILE, OCI_NAME } from "./layout.ts";
 import { blobFile, type SavedImage } from "./saved-image.ts";
-import { fileOf, type TarFile } from "./tar-writer.ts";
 
 /** The two documents first, for who reads it as it comes; then the blobs by digest, once each. */
 export async function planLayout(images: readonly SavedImage[], source: ArchiveSource): Promise<TarFile[]> {

@@ -3,12 +3,12 @@
 // The plan finds all that is missing or wrong before the first byte; while it is written every blob is hashed once more, so that
 // an archive that ends well is whole. The same images make the same bytes.
 
+import { writeTar } from "../../core/tar-writer.ts";
 import type { Platform } from "../image/platform.ts";
 import type { ArchiveSource } from "./archive.ts";
 import { planDockerArchive } from "./save-docker.ts";
 import { planLayout } from "./save-layout.ts";
 import { lookAt, type SavedImage } from "./saved-image.ts";
-import { writeTar } from "./tar-writer.ts";
 
 export interface SaveOptions {
   readonly source: ArchiveSource;

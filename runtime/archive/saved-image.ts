@@ -2,12 +2,12 @@
 
 import { createHash } from "node:crypto";
 import { MayflyError } from "../../core/errors.ts";
+import type { TarFile } from "../../core/tar-writer.ts";
 import type { Digest } from "../content/digest.ts";
 import { parseConfig } from "../image/config.ts";
 import { corrupt, type Descriptor, type LayerBlob, parseManifest } from "../image/manifest.ts";
 import type { Platform } from "../image/platform.ts";
 import type { ArchiveSource } from "./archive.ts";
-import type { TarFile } from "./tar-writer.ts";
 
 /** Its documents are read, its blobs seen. */
 export interface SavedImage {

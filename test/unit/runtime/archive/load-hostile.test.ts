@@ -4,7 +4,7 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { isMayflyError } from "../../../../core/errors.ts";
-import { formatHeader } from "../../../../runtime/archive/tar-header.ts";
+import { formatHeader } from "../../../../core/tar-header.ts";
 import { hexOf } from "../../../../runtime/content/digest.ts";
 import { inChunks, layoutEntries, load, makeShelf } from "../../../helpers/archive.ts";
 import { buildImage, buildLayer } from "../../../helpers/image-builder.ts";

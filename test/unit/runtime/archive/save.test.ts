@@ -1,8 +1,9 @@
 import { zstdCompressSync } from "node:zlib";
 import { expect, test } from "vitest";
+import { formatHeader, parseHeader } from "../../../../core/tar-header.ts";
+import { readTar } from "../../../../core/tar-reader.ts";
+import { tarRules } from "../../../../runtime/archive/archive.ts";
 import { saveImages } from "../../../../runtime/archive/save.ts";
-import { formatHeader, parseHeader } from "../../../../runtime/archive/tar-header.ts";
-import { readTar } from "../../../../runtime/archive/tar-reader.ts";
 import { digestOf, hexOf } from "../../../../runtime/content/digest.ts";
 import { inChunks, load, makeShelf, save, shelve, wholeOf } from "../../../helpers/archive.ts";
 import { buildImage, buildLayer, HOST_PLATFORM } from "../../../helpers/image-builder.ts";
@@ -22,7 +23,8 @@ function shelfOf(): ReturnType<typeof makeShelf> {
 
 async function filesOf(archive: Buffer): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
-  for await (const { name, content } of readTar(inChunks(archive), 100)) files.set(name, await wholeOf(content));
+  for await (const { name, content } of readTar(inChunks(archive), tarRules(100)))
+    files.set(name, await wholeOf(content));
   return files;
 }
 
@@ -145,5 +147,8 @@ test("a save that is aborted fails with the signal's reason", async () => {
 });
 
 test.each([0, 1, 511, 8 ** 11 - 1, 8 ** 11, 2 ** 40 + 3])("a header says that a file has %d bytes", (size) => {
-  expect(parseHeader(formatHeader("blobs/x", size))).toEqual({ name: "blobs/x", flag: "0", size, linkTarget: "" });
+  expect(parseHeader(formatHeader("blobs/x", size), Error)).toEqual({
+    ...{ name: "blobs/x", mode: 0o644, flag: "0" },
+    ...{ size, linkTarget: "" },
+  });
 });
