@@ -12,6 +12,7 @@ import { Scope } from "../core/scope.ts";
 import type { Keyring } from "../core/secret.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
 import { untold } from "../telemetry/telemetry.ts";
+import { boundCollecting, keepArtifacts } from "./artifacts.ts";
 import { attemptObserver, type ObserveAttempt } from "./attempts.ts";
 import { Ending } from "./ending.ts";
 import { feedInput } from "./input.ts";
@@ -154,21 +155,37 @@ export class Executor {
     stopStartClock();
     const stopRunClock = ending.after("run", plan.timeouts.runMs);
     scope.add("run clock", stopRunClock);
-    scope.add("stop", stopOn(ending, sandbox, plan.timeouts.graceMs));
+    const stopStopping = stopOn(ending, sandbox, plan.timeouts.graceMs);
+    scope.add("stop", stopStopping);
 
     if (sandbox.programStarted) ears.sandbox = sandbox;
     this.#followWindow(work, sandbox, spec.terminal);
     // Sent before anything that the program writes, and so stored as `running`: Redis does one after the other.
     const told = sandbox.programStarted ? this.#tellStarted(work) : undefined;
-    const collected = Promise.all([told, this.#keep(work, sandbox), this.#feed(work, sandbox)]);
+    const feeding = this.#feed(work, sandbox);
+    const collected = Promise.all([told, this.#keep(work, sandbox), feeding, this.#keepArtifacts(work, sandbox)]);
     // Output that can no longer be stored ends the attempt, too: nobody would ever see what the program does.
-    gathered.end = await Promise.race([sandbox.ended, collected.then(() => sandbox.ended)]);
+    await Promise.race([sandbox.programEnded, collected.then(() => sandbox.programEnded)]);
     ears.sandbox = undefined;
     ending.settle();
     stopRunClock();
+    stopStopping();
+    scope.add("collecting", boundCollecting(sandbox, ending));
     watch.enter("collect");
+    gathered.end = await sandbox.ended;
     await collected;
     return gathered.end;
+  }
+
+  /** If they cannot be had the run ends as it has ended, without them. */
+  async #keepArtifacts({ record, plan }: Work, sandbox: Sandbox): Promise<void> {
+    if (!sandbox.artifacts || !plan.artifacts || !sandbox.programStarted) return;
+    const lost = (error: unknown) => this.#options.log.warn("artifacts.lost", { run: record.id, error });
+    const store = this.#options.store.artifacts(record);
+    const kept = await keepArtifacts(sandbox.artifacts, plan.artifacts, store).catch(lost);
+    if (kept?.broken) lost(kept.broken);
+    // PID 1 is all that is left, and would wait for whoever reads on.
+    if (!kept || kept.broken) sandbox.kill();
   }
 
   async #pull({ record, ending }: Work): Promise<HeldImage> {
@@ -271,7 +288,7 @@ function endOf(sandbox: Sandbox): AbortSignal {
 }
 
 function send(sandbox: Sandbox, signal: RunSignal): void {
-  if (signal === "SIGKILL") sandbox.kill();
+  if (signal === "SIGKILL") sandbox.killProgram();
   else sandbox.signal(signal);
 }
 

@@ -72,6 +72,7 @@ export function sandboxSpec({ record, plan, image, deadlineMs, secrets, files = 
     limits: plan.limits,
     terminal: latestSize(record),
     files: files.map((file) => ({ path: file.path, mode: modeOf(file), content: contentOf(file) })),
+    artifacts: plan.artifacts,
     deadlineMs,
   };
 }

@@ -2,8 +2,8 @@
 
 import { constants } from "node:os";
 import { MayflyError } from "../../core/errors.ts";
-import { requestRefused } from "../task/request-refused.ts";
 import { END_SIGNAL } from "../task/end-signal.ts";
+import { requestRefused } from "../task/request-refused.ts";
 import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd, TerminalSize } from "../task/sandbox.ts";
 import { signalName } from "../task/signal-name.ts";
 import type { FrameConnection, FrameConnections } from "./frames.ts";
@@ -79,7 +79,7 @@ export class LauncherSandbox implements Sandbox {
     this.#send(encodeResize(rows, columns));
   }
 
-  end(): void {
+  killProgram(): void {
     if (this.artifacts && this.#started) this.#send(encodeU32(FRAME.SIGNAL, END_SIGNAL));
     else this.kill();
   }

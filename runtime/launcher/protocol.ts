@@ -85,7 +85,7 @@ export interface RunFrame {
   readonly keepHome: boolean;
   /** Files come first on stdin (task/files.ts); never with a terminal. */
   readonly hasFiles: boolean;
-  readonly artifacts: SandboxArtifacts | undefined;
+  readonly artifacts?: SandboxArtifacts | undefined;
   readonly limits: SandboxLimits;
   readonly cpuQuotaUs: number;
   readonly deadlineMs: number;

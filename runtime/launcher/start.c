@@ -46,11 +46,15 @@ static void on_started(struct sandbox *sandbox, uint32_t start_us) {
     sandbox_tell(sandbox, FRAME_STARTED, &started, sizeof started);
 }
 
-// Without a socket there are no artifacts: what has ended is told all the same.
 static void on_artifacts(struct sandbox *sandbox, int descriptor) {
-    sandbox_tell(sandbox, FRAME_COLLECTING, NULL, 0);
     if (sandbox->connection && is_socket(descriptor)) streams_use_artifacts(&sandbox->streams, descriptor);
     else if (descriptor >= 0) close(descriptor);
+}
+
+// How it ended stands from here on, whatever comes of its artifacts.
+static void on_exited(struct sandbox *sandbox, uint32_t status) {
+    sandbox->exit_report = (int)(status & 0xff7f);
+    if (sandbox->streams.artifacts) sandbox_tell(sandbox, FRAME_COLLECTING, NULL, 0);
 }
 
 static void on_no_files(struct sandbox *sandbox, unsigned which, int error) {
@@ -69,7 +73,7 @@ static void on_report(struct sandbox *sandbox, const struct report *report, int 
         return;
     case REPORT_ARTIFACTS: return on_artifacts(sandbox, descriptor);
     case REPORT_STARTED: return on_started(sandbox, report->value);
-    case REPORT_EXITED: sandbox->exit_report = (int)(report->value & 0xff7f); return;
+    case REPORT_EXITED: return on_exited(sandbox, report->value);
     case REPORT_NO_EXEC: return; // The init's own exit code is 127 or 126, as a shell's.
     case REPORT_NO_USER: return sandbox_tell_failed(sandbox, "user", "the image has no such user or group");
     case REPORT_NO_WORKDIR: return sandbox_tell_failed(sandbox, "workdir", strerror(error));

@@ -79,7 +79,7 @@ export class OciSandbox implements Sandbox {
     this.#shim.tell(`resize ${rows} ${columns}`);
   }
 
-  end(): void {
+  killProgram(): void {
     if (this.artifacts && this.programStarted) this.#shim.tell(`signal ${END_SIGNAL}`);
     else this.kill();
   }

@@ -102,7 +102,7 @@ export interface Sandbox {
    * If artifacts were asked for: a tar of them, from a container that is not to be trusted, as init/artifacts.h has it. It begins when
    * the program has ended, is cut short if the sandbox is killed, and holds the sandbox open until it is read.
    */
-  readonly artifacts: Readable | undefined;
+  readonly artifacts?: Readable | undefined;
   /** Resolves when the program has ended: then nothing is left but to collect. Before `ended` only if artifacts were asked for; rejects as it does. */
   readonly programEnded: Promise<void>;
   /** False if there was nothing to execute: the program does not exist in the image, or is none. Then it has ended already. */
@@ -121,7 +121,7 @@ export interface Sandbox {
   /** The terminal's new size, of which the kernel tells the program by SIGWINCH. Does nothing without a terminal. */
   resize(size: TerminalSize): void;
   /** SIGKILL to every process of the program's; artifacts are collected all the same. Without any it is `kill`. */
-  end(): void;
+  killProgram(): void;
   /** SIGKILL to every process of the sandbox, at once. */
   kill(): void;
   /** Kills what still runs and removes everything. Resolves when it is gone; rejects if something could not be removed. */

@@ -233,7 +233,6 @@ static void await_artifacts(bool wanted) {
 
 static void use_artifacts(int *socket) {
     struct stat status;
-    tell("collecting");
     if (*socket < 0 || fstat(*socket, &status) || !S_ISSOCK(status.st_mode)) return;
     relays[ARTIFACTS].from = *socket;
     *socket = -1;
@@ -409,6 +408,7 @@ static void on_report(const struct report *message, int *descriptor) {
     case REPORT_EXITED:
         box.has_report = true;
         box.report_status = (int)(message->value & 0xff7f); // No core flag: exit status and signal alone.
+        if (relays[ARTIFACTS].to >= 0) tell("collecting"); // How it ended stands by now.
         break;
     case REPORT_NO_EXEC: break; // The init's own exit code is 127 or 126, as a shell's.
     case REPORT_NO_USER: tell_failed("user", "the image has no such user or group"); break;

@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { buildLayer, busyboxImage, busyboxLayer, pushImage } from "../helpers/image-builder.ts";
 import { traces } from "../helpers/leak-check.ts";
 import { DEFAULT_UID_BASE, type RuntimeUnderTest, text } from "../helpers/runtime.ts";
+import { artifactsContract } from "./artifacts.ts";
 
 const MIB = 2 ** 20;
 
@@ -162,6 +163,8 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
         });
       });
     });
+
+    artifactsContract(() => under);
 
     describe("tells how the program ended, from facts", () => {
       it("gives the exit code", async () => {
