@@ -3,6 +3,8 @@
 import type { FlagTable } from "./flags.ts";
 
 export const RUN_FLAGS = {
+  artifact: { value: "PATTERN", many: true, says: "Keep files that it leaves, such as '/out/**'." },
+  "artifacts-max": { value: "SIZE", says: "Bytes kept of them, together; 4MiB without it." },
   cpus: { value: "NUMBER", says: "CPUs' worth of time, such as 0.5." },
   detach: { short: "d", says: "Print the run's id and return; it goes on without you." },
   disk: { value: "SIZE", says: "Bytes it may write to its files; held in memory." },
@@ -59,6 +61,8 @@ export const FLAG_OF_FIELD: Readonly<Record<string, string>> = {
   priority: "--priority",
   pool: "--pool",
   "webhook.url": "--webhook",
+  "artifacts.paths": "--artifact",
+  "artifacts.max": "--artifacts-max",
   "limits.cpus": "--cpus",
   "limits.memory": "--memory",
   "limits.pids": "--pids-limit",

@@ -4,11 +4,11 @@ import type { Redis } from "ioredis";
 import { type ArtifactFacts, formatStored, type StoredArtifact } from "../core/artifacts.ts";
 import { MayflyError } from "../core/errors.ts";
 import { keys } from "../core/keys.ts";
+import type { RunRecord } from "../core/record.ts";
 import { END } from "../core/tar-writer.ts";
 import { define, type Transition } from "../core/transition-parts.ts";
 import { runTransition, transitions } from "../core/transitions.ts";
 import type { ArtifactSink } from "./artifacts.ts";
-import type { Attempt } from "./run-store.ts";
 
 /** ARGV: attempt, holder, length → 1 | 0 if the attempt is over | -1 if there is less */
 const cut = define(`
@@ -37,6 +37,8 @@ const seal = define(`
   redis.call('HSET', run, 'artifacts', facts)
   return 1
 `);
+
+type Attempt = Pick<RunRecord, "id" | "attempt">;
 
 /** Those of an attempt. One that is over stores nothing, and learns of it by its lease. */
 export class ArtifactStore implements ArtifactSink {

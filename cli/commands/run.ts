@@ -6,13 +6,17 @@ import { EXIT } from "../exit-codes.ts";
 import { printJson } from "../io.ts";
 import { ABSENT_RUN_FLAGS, RUN_FLAGS } from "../run-flags.ts";
 import { buildRequest } from "../run-request.ts";
+import { saveWhatThereIs } from "../save-artifacts.ts";
 import { UsageError } from "../usage-error.ts";
 
 export const run = defineCommand({
   name: "run",
   synopsis: "IMAGE [COMMAND...]",
   says: "Runs a command in a fresh container, and exits as it does.",
-  flags: RUN_FLAGS,
+  flags: {
+    ...RUN_FLAGS,
+    "artifacts-to": { value: "DIR", says: "Put what --artifact keeps there, once it has ended." },
+  },
   absent: ABSENT_RUN_FLAGS,
   stopAtOperand: true,
   operands: { min: 1, max: Number.POSITIVE_INFINITY },
@@ -30,12 +34,19 @@ export const run = defineCommand({
     "mayfly run -it busybox sh",
     "id=$(mayfly run -d busybox sleep 30); mayfly wait $id",
     "mayfly run --json busybox id | jq .outcome",
+    "mayfly run --artifact '/out/**' --artifacts-to results busybox sh -c 'mkdir /out; date > /out/now'",
   ],
   execute: async ({ flags, operands, json, io, client }) => {
-    const request = buildRequest(flags, operands, io);
+    const { "artifacts-to": directory, ...forRun } = flags;
+    const request = buildRequest(forRun, operands, io);
+    if (directory !== undefined && !request.artifacts)
+      throw new UsageError("--artifacts-to needs --artifact PATTERN: which files are to be kept");
+    if (directory !== undefined && flags.detach)
+      throw new UsageError("-d and --artifacts-to exclude each other: 'mayfly artifacts ID -o DIR' has them later");
     if (flags.tty && json)
       throw new UsageError("--json and -t exclude each other: a terminal shows output as it comes");
-    if (!flags.detach) return attach(request, { client, io, json });
+    const onEnd = directory === undefined ? undefined : (id: string) => saveWhatThereIs(id, { client, io, directory });
+    if (!flags.detach) return attach(request, { client, io, json, onEnd });
     const accepted = await client.createRun(request);
     await (json ? printJson(io, accepted) : io.stdout.write(`${accepted.id}\n`));
     return EXIT.ok;
