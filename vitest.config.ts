@@ -1,4 +1,5 @@
-// Unit tests first and side by side; then, one file at a time, those that share the kernel, ports or a Redis.
+// Unit tests first, side by side; then two by two those that have a Redis, ports and directories of their own; and one file at a time those of
+// whole stacks, which look at all that a machine has of Mayfly.
 
 import { defineConfig } from "vitest/config";
 import { ClosingLine } from "./infra/closing-line.ts";
@@ -26,11 +27,20 @@ export default defineConfig({
       {
         test: {
           ...limits,
+          name: "apart",
+          include: ["test/integration/**/*.test.ts", "test/contract/**/*.test.ts"],
+          maxWorkers: 2,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...limits,
           name: "whole",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/unit/**"],
+          exclude: ["test/unit/**", "test/integration/**", "test/contract/**"],
           fileParallelism: false,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],

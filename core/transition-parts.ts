@@ -29,6 +29,10 @@ local function held(run, attempt, holder)
   return { state = now_held[1], cancel = now_held[4] == '1', forced = now_held[5] == '1',
     tenant = now_held[6], started_attempts = tonumber(now_held[7] or 0), pulling = now_held[8] }
 end
+-- The word of the program's start comes before that of its end, but for a Redis that did not know the script of the first.
+local function note_start(run, mine, at)
+  if mine.state == 'starting' then redis.call('HSET', run, 'startedAt', at, 'startedAttempts', mine.started_attempts + 1) end
+end
 local function give(offer, p)
   offer.slots, offer.cpus = offer.slots - 1, offer.cpus - p.cpus
   offer.memoryBytes, offer.pids = offer.memoryBytes - p.memoryBytes, offer.pids - p.pids

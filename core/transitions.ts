@@ -187,12 +187,17 @@ const release = define(`
   return 1
 `);
 
-/** ARGV: id, attempt, holder, outcome, receipt, stdout facts or "", stderr facts or "", retention ms → 1, or 0 if the attempt is over. */
+/**
+ * ARGV: id, attempt, holder, outcome, receipt, "1" if the program had started, stdout facts or "", stderr facts or "", retention ms
+ * → 1, or 0 if the attempt is over.
+ */
 const finish = define(`
   local run = unpack(KEYS)
-  local id, attempt, holder, outcome, receipt, stdout, stderr, retention = unpack(ARGV)
-  if not held(run, attempt, holder) then return 0 end
+  local id, attempt, holder, outcome, receipt, ran, stdout, stderr, retention = unpack(ARGV)
+  local mine = held(run, attempt, holder)
+  if not mine then return 0 end
   local at, p = now(), placing(run)
+  if ran == '1' then note_start(run, mine, at) end
   leave(p, at)
   local facts = { 'receipt', receipt }
   if stdout ~= '' then facts[3], facts[4] = 'stdout', stdout end
@@ -203,15 +208,16 @@ const finish = define(`
 
 /**
  * The attempt has ended, and the run goes back to wait for its next one until a back-off is over; unless it is to be cancelled.
- * ARGV: id, attempt, holder, outcome, receipt, back-off ms, queue ms → 1, 2 if it is to be finished instead, or 0 if the attempt is over.
+ * ARGV: id, attempt, holder, outcome, receipt, "1" if the program had started, back-off ms, queue ms → 1, 2 if it is to be finished instead, or 0 if the attempt is over.
  */
 const again = define(`
   local run = unpack(KEYS)
-  local id, attempt, holder, outcome, receipt, backoff, queueMs = unpack(ARGV)
+  local id, attempt, holder, outcome, receipt, ran, backoff, queueMs = unpack(ARGV)
   local mine = held(run, attempt, holder)
   if not mine then return 0 end
   if mine.cancel then return 2 end
   local at, p = now(), placing(run)
+  if ran == '1' then note_start(run, mine, at) end
   leave(p, at)
   requeue(run, id, p, at, { because = 'retried', outcome = outcome, receipt = receipt, delay = tonumber(backoff), queueMs = queueMs })
   return 1

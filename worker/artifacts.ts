@@ -52,6 +52,19 @@ export async function keepArtifacts(
   return { facts, ...(broken ? { broken: broken.why } : {}) };
 }
 
+/** Of a sandbox whose program has been started. Never rejects: if they cannot be had the run ends as it has ended, without them. */
+export async function collectArtifacts(
+  sandbox: Sandbox,
+  limits: SandboxArtifacts,
+  { sink, lost }: { readonly sink: ArtifactSink; readonly lost: (error: unknown) => void },
+): Promise<void> {
+  if (!sandbox.artifacts || !sandbox.programStarted) return;
+  const kept = await keepArtifacts(sandbox.artifacts, limits, sink).catch(lost);
+  if (kept?.broken) lost(kept.broken);
+  // PID 1 is all that is left, and would wait for whoever reads on.
+  if (!kept || kept.broken) sandbox.kill();
+}
+
 /** Bounds the time that collecting takes, and ends it early for whoever is in a hurry. Returns the way to stop watching. */
 export function boundCollecting(sandbox: Sandbox, ending: Ending): () => void {
   if (!sandbox.artifacts) return () => {};

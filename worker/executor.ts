@@ -12,7 +12,7 @@ import { Scope } from "../core/scope.ts";
 import type { Keyring } from "../core/secret.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
 import { untold } from "../telemetry/telemetry.ts";
-import { boundCollecting, keepArtifacts } from "./artifacts.ts";
+import { boundCollecting, collectArtifacts } from "./artifacts.ts";
 import { attemptObserver, type ObserveAttempt } from "./attempts.ts";
 import { Ending } from "./ending.ts";
 import { feedInput } from "./input.ts";
@@ -49,6 +49,7 @@ interface Ears {
 /** What an attempt gathers on its way, for its receipt. */
 interface Gathered {
   imageDigest?: string;
+  ran?: boolean;
   end?: SandboxEnd;
   stdout?: StreamFacts;
   stderr?: StreamFacts;
@@ -160,12 +161,13 @@ export class Executor {
 
     if (sandbox.programStarted) ears.sandbox = sandbox;
     this.#followWindow(work, sandbox, spec.terminal);
-    // Sent before anything that the program writes, and so stored as `running`: Redis does one after the other.
+    // Sent before anything that the program writes and before its end, and so stored as `running`: Redis does one after the other.
+    gathered.ran = sandbox.programStarted;
     const told = sandbox.programStarted ? this.#tellStarted(work) : undefined;
-    const feeding = this.#feed(work, sandbox);
-    const collected = Promise.all([told, this.#keep(work, sandbox), feeding, this.#keepArtifacts(work, sandbox)]);
+    const artifacts = this.#collect(work, sandbox);
+    const collected = Promise.all([this.#keep(work, sandbox), this.#feed(work, sandbox), artifacts]);
     // Output that can no longer be stored ends the attempt, too: nobody would ever see what the program does.
-    await Promise.race([sandbox.programEnded, collected.then(() => sandbox.programEnded)]);
+    await Promise.race([sandbox.programEnded, Promise.all([told, collected]).then(() => sandbox.programEnded)]);
     ears.sandbox = undefined;
     ending.settle();
     stopRunClock();
@@ -177,15 +179,10 @@ export class Executor {
     return gathered.end;
   }
 
-  /** If they cannot be had the run ends as it has ended, without them. */
-  async #keepArtifacts({ record, plan }: Work, sandbox: Sandbox): Promise<void> {
-    if (!sandbox.artifacts || !plan.artifacts || !sandbox.programStarted) return;
+  async #collect({ record, plan }: Work, sandbox: Sandbox): Promise<void> {
+    if (!plan.artifacts) return;
     const lost = (error: unknown) => this.#options.log.warn("artifacts.lost", { run: record.id, error });
-    const store = this.#options.store.artifacts(record);
-    const kept = await keepArtifacts(sandbox.artifacts, plan.artifacts, store).catch(lost);
-    if (kept?.broken) lost(kept.broken);
-    // PID 1 is all that is left, and would wait for whoever reads on.
-    if (!kept || kept.broken) sandbox.kill();
+    await collectArtifacts(sandbox, plan.artifacts, { sink: this.#options.store.artifacts(record), lost });
   }
 
   async #pull({ record, ending }: Work): Promise<HeldImage> {
@@ -244,11 +241,12 @@ export class Executor {
   async #record(attempt: Attempt, { verdict, receipt, gathered, scope, again }: Result): Promise<boolean> {
     const { store } = this.#options;
     if ("outcome" in verdict) {
-      const { stdout, stderr, end } = gathered;
+      const { ran = false, stdout, stderr, end } = gathered;
       // What ended without the program's end being seen may only be tried again once nothing is left, as what is given up.
       const isOver = !again || end !== undefined || (await scope.close()).length === 0;
       if (!isOver) return false;
-      return (await store.finish(attempt, { outcome: verdict.outcome, receipt, stdout, stderr, again })) && !again;
+      const ended = { outcome: verdict.outcome, receipt, ran, stdout, stderr, again };
+      return (await store.finish(attempt, ended)) && !again;
     }
     if ((await scope.close()).length === 0) await store.release(attempt, verdict.giveUp);
     return false; // If it is not released its lease runs out, before which the sandbox's own deadline has passed.

@@ -26,6 +26,8 @@ export type StreamName = "stdout" | "stderr";
 export interface Ended {
   readonly outcome: Outcome;
   readonly receipt: Receipt;
+  /** Whether its program had started. */
+  readonly ran: boolean;
   readonly stdout: StreamFacts | undefined;
   readonly stderr: StreamFacts | undefined;
   /** If the run is to be tried again: after how many ms, and how long it may wait for a host then. */
@@ -88,8 +90,8 @@ export class RunStore {
 
   /** False if the attempt was over already: then what is told here counts for nothing. */
   async finish({ id, attempt }: Attempt, ended: Ended): Promise<boolean> {
-    const { outcome, receipt, again } = ended;
-    const facts = [id, attempt, this.#holder, JSON.stringify(outcome), JSON.stringify(receipt)];
+    const { outcome, receipt, ran, again } = ended;
+    const facts = [id, attempt, this.#holder, JSON.stringify(outcome), JSON.stringify(receipt), ran ? "1" : ""];
     if (again) {
       const answer = await this.#run("again", transitionKeys.again(id), [...facts, again.backoffMs, again.queueMs]);
       if (answer !== TO_BE_FINISHED) return answer === 1;

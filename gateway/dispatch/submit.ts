@@ -108,9 +108,10 @@ function idempotency({ tenant, request }: Submission, key: string | undefined): 
 
 const digest = (text: string) => createHash("sha256").update(text).digest("base64url");
 
-function stdinOf({ stdin }: RunRequest, maxBytes: number): { input: Buffer; closed: boolean } {
-  if (stdin === undefined) return { input: Buffer.alloc(0), closed: true };
-  if (typeof stdin === "object" && "stream" in stdin) return { input: Buffer.alloc(0), closed: false };
+/** Nothing is an empty string: one Buffer among its arguments has a command put together in another, slower way. */
+function stdinOf({ stdin }: RunRequest, maxBytes: number): { input: Buffer | string; closed: boolean } {
+  if (stdin === undefined) return { input: "", closed: true };
+  if (typeof stdin === "object" && "stream" in stdin) return { input: "", closed: false };
   const input = typeof stdin === "string" ? Buffer.from(stdin, "utf8") : Buffer.from(stdin.base64, "base64");
   if (input.length > maxBytes) {
     throw new MayflyError("body_too_large", `stdin has ${input.length} bytes, more than ${maxBytes}`, {

@@ -13,6 +13,7 @@ export const SUITES = [
   "list",
   "watchers",
   "batch",
+  "flood",
 ] as const;
 export type SuiteName = (typeof SUITES)[number];
 

@@ -57,6 +57,7 @@ export class FakeAttempt {
       outcome,
       again: ms === undefined ? undefined : { backoffMs: ms, queueMs: 60_000 },
       receipt: { host: "fake", driver: "fake", attempt: this.record.attempt, phases: { queue: 0, run: 1 } },
+      ran: true,
       stdout: factsOf(this.#streams.stdout),
       stderr: factsOf(this.#streams.stderr),
     });

@@ -66,9 +66,9 @@ async function bring(id: string, state: RunState): Promise<void> {
 async function end(id: string): Promise<void> {
   const receipt = { host: "host-1", driver: "fake", attempt: 1, phases: {} };
   const outcome = { kind: "exited", exitCode: 0 } as const;
-  expect(await worker.finish({ id, attempt: 1 }, { outcome, receipt, stdout: undefined, stderr: undefined })).toBe(
-    true,
-  );
+  expect(
+    await worker.finish({ id, attempt: 1 }, { outcome, receipt, ran: true, stdout: undefined, stderr: undefined }),
+  ).toBe(true);
 }
 
 const ask = async <T>(path: string, key = "key-a", status = 200, method = "GET"): Promise<T> => {

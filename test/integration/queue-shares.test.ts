@@ -72,7 +72,7 @@ async function offer(slots: number, room = ROOM): Promise<Given[]> {
 async function end(given: Given): Promise<void> {
   const outcome = { kind: "exited", exitCode: 0 } as const;
   const receipt = { host: "h", driver: "fake", attempt: given.attempt, phases: {} };
-  expect(await worker.finish(given, { outcome, receipt, stdout: undefined, stderr: undefined })).toBe(true);
+  expect(await worker.finish(given, { outcome, receipt, ran: true, stdout: undefined, stderr: undefined })).toBe(true);
 }
 
 /** One slot, run after run: whose turn it was. */

@@ -86,6 +86,7 @@ async function running(request: Partial<RunRequest> = {}): Promise<{ id: string;
 const ended = (attempt: number, stdout = ""): Ended => ({
   outcome: EXITED,
   receipt: { host: "host-1", driver: "fake", attempt, phases: {} },
+  ran: true,
   stdout: factsOf(Buffer.from(stdout)),
   stderr: undefined,
 });
@@ -141,6 +142,23 @@ describe("a run that is over", () => {
     expect(await redis.hgetall(keys.run(held.id))).toEqual(before);
     expect(await redis.exists(keys.output(held.id, "stdout"))).toBe(0);
     expect(await redis.zscore(keys.deadlines, held.id)).toBeNull();
+  });
+
+  test("was started, too, if the word of that has not come", async () => {
+    const held = { id: await submit(), attempt: 1 };
+    await take(worker, held, "host-1");
+    await worker.finish(held, ended(1));
+    const { createdAt, startedAt, startedAttempts } = await recordOf(held.id);
+    expect(startedAt).toBeGreaterThanOrEqual(createdAt);
+    expect(startedAttempts).toBe(1);
+    expect(await worker.started(held)).toBe(false);
+  });
+
+  test("was not started if its program never was", async () => {
+    const held = { id: await submit(), attempt: 1 };
+    await take(worker, held, "host-1");
+    await worker.finish(held, { ...ended(1), ran: false });
+    expect(await recordOf(held.id)).toMatchObject({ startedAt: undefined, startedAttempts: 0 });
   });
 
   test("is forgotten with all its keys after its retention", async () => {

@@ -28,7 +28,7 @@ beforeAll(async () => {
     behave: async ({ record, store }) => {
       await store.started(record);
       const outcome = { kind: "exited", exitCode: 0 } as const;
-      await store.finish(record, { outcome, receipt: RECEIPT, stdout: undefined, stderr: undefined });
+      await store.finish(record, { outcome, receipt: RECEIPT, ran: true, stdout: undefined, stderr: undefined });
     },
   });
 });

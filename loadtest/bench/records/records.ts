@@ -67,7 +67,7 @@ export class Records {
       { kind: "exited", exitCode: 0 },
       { host: "bench", driver: "none", attempt: 1, phases: {} },
     ];
-    const args = [id, 1, HOLDER, ...parts.map((part) => JSON.stringify(part)), "", "", RETENTION_MS, "", 0];
+    const args = [id, 1, HOLDER, ...parts.map((part) => JSON.stringify(part)), "1", "", "", RETENTION_MS];
     const answer = await runTransition(this.#redis, transitions.finish, transitionKeys.finish(id), args);
     if (answer !== 1) throw new Error(`the run ${id} could not be finished: ${answer}`);
   }

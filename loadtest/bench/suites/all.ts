@@ -3,6 +3,7 @@
 import type { SuiteName } from "../arguments.ts";
 import { batch } from "./batch.ts";
 import { density } from "./density.ts";
+import { flood } from "./flood.ts";
 import { list } from "./list.ts";
 import { pull } from "./pull.ts";
 import { queue } from "./queue.ts";
@@ -24,4 +25,5 @@ export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   list,
   watchers,
   batch,
+  flood,
 };

@@ -1,5 +1,5 @@
 // batch: how many items a second a gateway takes in, as a line each and as a template's inputs, beside the same runs asked for one by one; and
-// how much memory the gateway has meanwhile. Nothing executes them: it is the way in that is measured.
+// how much memory the gateway has at most during each batch. Nothing executes them: it is the way in that is measured.
 
 import { readFileSync } from "node:fs";
 import { withGateway } from "../records/with-gateway.ts";
@@ -35,13 +35,19 @@ export const batch: Suite = ({ workshop, isQuick, say }) =>
       yield JSON.stringify({ batch: { template: TEMPLATE } });
       for (let i = 0; i < items; i++) yield JSON.stringify(`file-${i}`);
     };
-    const memory = new Peak(gatewayPid);
+    const memory = new Map<string, number[][]>([
+      ["memory: lines", []],
+      ["memory: template", []],
+    ]);
     const lane = (name: string, body: () => Iterable<string>): Lane => ({
       name,
       unit: UNIT,
-      note: () =>
-        `POST /v1/batches with ${items} lines, to the last acknowledgement; the gateway's memory: ${memory.said}`,
-      measure: async () => [await memory.during(() => send(url, body()))],
+      note: () => `POST /v1/batches with ${items} lines, to the last acknowledgement`,
+      measure: async () => {
+        const { result, peakMib } = await withPeak(gatewayPid, () => send(url, body()));
+        memory.get(`memory: ${name}`)?.push([peakMib]);
+        return [result];
+      },
     });
     const oneByOne: Lane = {
       name: "one-by-one",
@@ -51,7 +57,9 @@ export const batch: Suite = ({ workshop, isQuick, say }) =>
     };
     const lanes = [lane("lines", lines), lane("template", inputs), oneByOne];
     const measured = await interleave(lanes, { rounds, settleMs: SETTLE_MS }, say);
-    return suiteReport(measured, ["lines/one-by-one", "template/one-by-one"]);
+    const note = "the gateway's resident memory at its highest during each batch, one after the other";
+    const held = [...memory].map(([name, rounds]) => ({ name, unit: "MiB", note, rounds }));
+    return suiteReport([...measured, ...held], ["lines/one-by-one", "template/one-by-one"]);
   });
 
 /** Items a second. The batch is cancelled then, so that the next has the same Redis. */
@@ -103,32 +111,19 @@ async function singly(url: string, count: number): Promise<number> {
   return count / ((performance.now() - start) / 1000);
 }
 
-/** What a process holds at most while something is done. */
-class Peak {
-  readonly #pid: number;
-  readonly #firstKib: number;
-  #peakKib = 0;
-
-  constructor(pid: number) {
-    this.#pid = pid;
-    this.#firstKib = this.#kib;
+/** And what the process holds at most while it is done. */
+async function withPeak<T>(pid: number, work: () => Promise<T>): Promise<{ result: T; peakMib: number }> {
+  let peakKib = 0;
+  const timer = setInterval(() => (peakKib = Math.max(peakKib, residentKib(pid))), RSS_EVERY_MS);
+  try {
+    const result = await work();
+    return { result, peakMib: Math.round(Math.max(peakKib, residentKib(pid)) / 1024) };
+  } finally {
+    clearInterval(timer);
   }
+}
 
-  get said(): string {
-    return `${Math.round(this.#firstKib / 1024)} MiB at first, ${Math.round(this.#peakKib / 1024)} at most`;
-  }
-
-  async during<T>(work: () => Promise<T>): Promise<T> {
-    const timer = setInterval(() => (this.#peakKib = Math.max(this.#peakKib, this.#kib)), RSS_EVERY_MS);
-    try {
-      return await work();
-    } finally {
-      clearInterval(timer);
-    }
-  }
-
-  /** proc_pid_status(5): `VmRSS:     84212 kB`. */
-  get #kib(): number {
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.#pid}/status`, "utf8"))?.[1] ?? 0);
-  }
+/** proc_pid_status(5): `VmRSS:     84212 kB`. */
+function residentKib(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
 }

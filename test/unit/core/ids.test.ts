@@ -34,6 +34,11 @@ test.each([
   expect(text).not.toMatch(RUN_ID_PATTERN);
 });
 
+test("ids of different moments have nothing random in common", () => {
+  const random = Array.from({ length: 1_000 }, (_, i) => newRunId(i).slice(-16));
+  expect(new Set(random).size).toBe(random.length);
+});
+
 test("each life of a process has an id of its own", () => {
   expect(newIncarnation()).not.toBe(newIncarnation());
 });

@@ -220,6 +220,14 @@ describe("an attempt", () => {
     expect(world.ended?.outcome).toEqual({ kind: "exited", exitCode: 0 });
   });
 
+  it("has its end on its way before its start has been answered: Redis does one after the other", async () => {
+    const world = new World();
+    world.started = () => new Promise(() => {});
+    world.exit();
+    await world.execute();
+    expect(world.ended).toMatchObject({ outcome: { kind: "exited", exitCode: 0 }, ran: true });
+  });
+
   it("has the same outcome when cleaning up fails", async () => {
     const world = new World();
     world.close = () => Promise.reject(new Error("busy"));
