@@ -62,6 +62,7 @@ static struct {
     bool told_end;    // `exited` or `failed` has been said
     bool doomed;      // it has been killed: whatever is still on its way to starting must not start
     bool unwanted;    // the worker has released it, or is gone: remove it once it has ended
+    bool has_started; // the init has reported that the program was executed
     bool has_report;  // the init has reported the program's end
     int report_status;
     int init_status;
@@ -346,11 +347,12 @@ static void on_command_ended(int status) {
     box.command = 0;
     if (box.stage == CREATING) {
         on_created(worked);
-    } else if (box.stage == CREATED && !worked) {
+    } else if (box.stage == CREATED && !worked && !(box.doomed && box.has_started)) {
         tell_failed("start", "the OCI runtime could not start the container");
         kill_container();
         box.stage = box.init ? RUNNING : ENDED;
     } else if (box.stage == CREATED) {
+        // Also of a command that we have killed with its container: the program was there, and its end is its own.
         box.stage = box.init ? RUNNING : ENDED;
         if (!box.init) tell_exit();
     } else if (box.stage == REMOVING) {
@@ -404,7 +406,10 @@ static void on_report(const struct report *message, int *descriptor) {
     case REPORT_ARTIFACTS:
         if (relays[ARTIFACTS].to >= 0) use_artifacts(descriptor);
         break;
-    case REPORT_STARTED: tell("started"); break;
+    case REPORT_STARTED:
+        box.has_started = true;
+        tell("started");
+        break;
     case REPORT_EXITED:
         box.has_report = true;
         box.report_status = (int)(message->value & 0xff7f); // No core flag: exit status and signal alone.

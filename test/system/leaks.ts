@@ -237,6 +237,8 @@ async function onlyWhatIsKept(cluster: Cluster, runs: number): Promise<Record<st
       "{mayfly}:run:ID",
       "{mayfly}:run:ID:stdout",
       "{mayfly}:run:ID:stderr",
+      "{mayfly}:run:ID:artifacts",
+      "{mayfly}:run:ID:artifact-tar",
       keys.facet("default:state:finished"),
       keys.finished,
       keys.filed,
