@@ -23,6 +23,7 @@ import { createPatience, pause } from "./patience.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
 import { createScheduleClient, type ScheduleClient } from "./schedule-client.ts";
 import { createSecretClient, type SecretClient } from "./secret-client.ts";
+import { createUploadClient, type UploadClient } from "./upload-client.ts";
 import { createWebhookClient, type WebhookClient } from "./webhook-client.ts";
 
 export type { ApiKey, MadeKey, NewKey, Scope } from "../core/api-key.ts";
@@ -31,6 +32,7 @@ export type { RunSignal, TerminalSize } from "../core/control.ts";
 export type { RunRequest } from "../core/request.ts";
 export type { Outcome, Receipt, Run, RunState } from "../core/run.ts";
 export type { Tenant, TenantChange } from "../core/tenant.ts";
+export type { Upload } from "../core/uploads.ts";
 export type { KeyClient, TenantClient } from "./access-client.ts";
 export type { RunPage } from "./answers.ts";
 export type { ArtifactClient } from "./artifact-client.ts";
@@ -44,6 +46,7 @@ export type { ImageClient, LoadProgress, PullProgress, VerifyProgress } from "./
 export type { EndEvent, OutputEvent, RunEvent, StateEvent, StreamName } from "./run-event.ts";
 export type { ScheduleClient } from "./schedule-client.ts";
 export type { SecretClient } from "./secret-client.ts";
+export type { UploadClient } from "./upload-client.ts";
 export type { WebhookClient } from "./webhook-client.ts";
 
 /** The most that one `sendStdin` should carry: a quarter of what the gateway takes in one body. */
@@ -125,6 +128,8 @@ export interface Client {
   /** What came of telling others that runs have finished. */
   readonly schedules: ScheduleClient;
   readonly secrets: SecretClient;
+  /** Tars of files that runs may name. */
+  readonly uploads: UploadClient;
   readonly webhooks: WebhookClient;
   /** The hosts of the cluster, and taking them out of service. */
   readonly hosts: HostClient;
@@ -163,6 +168,7 @@ export function createClient(options: ClientOptions): Client {
     tenants: createTenantClient(send),
     schedules: createScheduleClient(send),
     secrets: createSecretClient(send),
+    uploads: createUploadClient(send),
     batches: createBatchClient(send),
     webhooks: createWebhookClient(send),
     hosts: createHostClient(send),

@@ -1,6 +1,7 @@
 // What may stand at the cursor: what `mayfly __complete` prints, a word a line, for the shells' scripts (completion-scripts.ts).
 
 import { SIGNALS } from "../core/control.ts";
+import { RETRIED } from "../core/retry.ts";
 import { type Run, RunState } from "../core/run.ts";
 import { type Client, createClient } from "./client.ts";
 import { GLOBAL_FLAGS } from "./command.ts";
@@ -48,9 +49,11 @@ async function candidates(place: Place, commands: readonly CommandFace[], io: Io
 async function valuesOf(named: string, place: Place, io: Io): Promise<readonly string[]> {
   if (named.includes("|")) return named.split("|");
   if (named.includes("STATE")) return RunState.options;
+  if (named.includes("OUTCOME")) return RETRIED;
   if (named.includes("SIGNAL")) return SIGNALS;
   if (named.includes("CONTEXT")) return Object.keys(readContexts(io.env).contexts);
   const signal = AbortSignal.timeout(ASK_MS);
+  if (/\bUPLOAD\b/.test(named)) return uploads(clientFor(place, io), signal);
   if (named.includes("BATCH")) return batches(clientFor(place, io), signal);
   if (/\bID\b/.test(named)) return runs(place, clientFor(place, io), signal);
   if (named.includes("HOST")) return (await clientFor(place, io).hosts.list({ signal })).map(({ id }) => id);
@@ -72,6 +75,12 @@ async function runs({ command }: Place, client: Client, signal: AbortSignal): Pr
   const page = await client.listRuns({ limit: RUNS, signal });
   const isMeant = ({ state }: Run) => state !== "finished" || !OF_UNFINISHED.has(command?.name ?? "");
   return page.runs.filter(isMeant).map(({ id }) => id);
+}
+
+async function uploads(client: Client, signal: AbortSignal): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of client.uploads.list({ signal })) ids.push(id);
+  return ids;
 }
 
 async function references(client: Client, signal: AbortSignal): Promise<string[]> {

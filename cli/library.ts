@@ -16,6 +16,7 @@ import type { ClientOptions } from "./http.ts";
 import type { ImageClient } from "./image-client.ts";
 import type { RunEvent, StreamName } from "./run-event.ts";
 import { RunList, type RunListOptions } from "./run-list.ts";
+import type { UploadClient } from "./upload-client.ts";
 
 export type { Capacity, HostRecord, HostState } from "../core/host.ts";
 export type { ImageInfo, ImageInspection } from "../core/images.ts";
@@ -42,12 +43,14 @@ export class Mayfly {
   readonly runs: Runs;
   readonly images: ImageClient;
   readonly hosts: HostClient;
+  readonly uploads: UploadClient;
 
   constructor(options: ClientOptions) {
     const client = createClient(options);
     this.runs = new Runs(client);
     this.images = client.images;
     this.hosts = client.hosts;
+    this.uploads = client.uploads;
   }
 
   /** Makes a run and resolves when it has finished, however it did: that is its outcome. The signal ends the waiting, not the run. */

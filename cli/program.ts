@@ -28,6 +28,8 @@ import { schedule } from "./commands/schedule.ts";
 import { secrets } from "./commands/secrets.ts";
 import { stats } from "./commands/stats.ts";
 import { tenants } from "./commands/tenants.ts";
+import { upload } from "./commands/upload.ts";
+import { uploads } from "./commands/uploads.ts";
 import { wait } from "./commands/wait.ts";
 import { complete } from "./completion.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -60,6 +62,8 @@ export const COMMANDS: readonly Command[] = [
   save,
   schedule,
   secrets,
+  upload,
+  uploads,
   keys,
   tenants,
   hosts,

@@ -21,7 +21,12 @@ export interface Caller {
 }
 
 /** Throws UsageError that names the flag of each problem, so that nothing impossible is sent. */
-export function buildRequest(flags: RunFlags, operands: readonly string[], caller: Caller): RunRequest {
+export function buildRequest(
+  flags: RunFlags,
+  operands: readonly string[],
+  caller: Caller,
+  brought: Pick<RunRequest, "files" | "upload"> = {},
+): RunRequest {
   const [image, ...command] = operands;
   if (image === undefined) throw new UsageError("an IMAGE is needed");
   if (flags.detach && flags.interactive) {
@@ -42,7 +47,12 @@ export function buildRequest(flags: RunFlags, operands: readonly string[], calle
     limits: nonEmpty(limitsOf(flags)),
     timeouts: nonEmpty({ queue: flags["queue-timeout"], run: timeoutOf(flags), grace: flags.grace }),
     network: flags.network,
+    ...brought,
     retries: numberOf("--retries", flags.retries),
+    retry: retryOf(flags),
+    delay: flags.delay,
+    notBefore: flags["not-before"],
+    concurrency: concurrencyOf(flags.concurrency),
     priority: numberOf("--priority", flags.priority),
     labels: nonEmpty(readLabels(flags.label)),
     pool: flags.pool,
@@ -50,11 +60,41 @@ export function buildRequest(flags: RunFlags, operands: readonly string[], calle
   });
 }
 
-function checkTerminal({ detach, interactive }: RunFlags, terminal: Caller["terminal"]): void {
+function checkTerminal(flags: RunFlags, terminal: Caller["terminal"]): void {
+  const { detach, interactive } = flags;
+  for (const name of ["file", "upload", "upload-id"] as const)
+    if (flags[name]?.length)
+      throw new UsageError(`-t and --${name} exclude each other: files come by a pipe, where a terminal has its keys`);
   if (detach) throw new UsageError("-d and -t exclude each other: once detached, nobody is left at the terminal");
   if (interactive && !terminal.isInput)
     throw new UsageError("the input device is not a TTY: -t with -i needs a terminal");
   if (!terminal.isOutput) throw new UsageError("the output device is not a TTY: -t needs a terminal");
+}
+
+/** Retries say how often in all; what else is said of them means nothing without. */
+function retryOf(flags: RunFlags): object | undefined {
+  const { retry, "retry-on": on, "retry-delay": delay } = flags;
+  if (retry === undefined) {
+    if (on.length > 0 || delay !== undefined)
+      throw new UsageError(
+        "--retry-on and --retry-delay need --retry NUMBER, which says how many attempts there may be",
+      );
+    return undefined;
+  }
+  return {
+    attempts: numberOf("--retry", retry),
+    on: on.length === 0 ? undefined : on.flatMap((kinds) => kinds.split(",")),
+    backoff: delay === undefined ? undefined : { initial: delay },
+  };
+}
+
+/** `customer-17:2`; a key may have a colon, too. */
+function concurrencyOf(text: string | undefined): object | undefined {
+  if (text === undefined) return undefined;
+  const [, key, max] = /^(.+):(\d{1,9})$/s.exec(text) ?? [];
+  if (key === undefined)
+    throw new UsageError(`--concurrency ${JSON.stringify(text)} is not KEY:MAX, such as customer-17:2`);
+  return { key, max: Number(max) };
 }
 
 function timeoutOf({ timeout, tty }: RunFlags): string | undefined {

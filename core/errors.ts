@@ -28,7 +28,11 @@ export const REASONS = {
     says: "A field has an unknown name, a wrong type or an impossible value.",
   },
   malformed_body: { code: "invalid_argument", says: "The body is not JSON." },
-  unsupported_media_type: { code: "invalid_argument", says: "The body is not sent as application/json." },
+  unsupported_media_type: { code: "invalid_argument", says: "The body is sent as another type than the call takes." },
+  upload_invalid: {
+    code: "invalid_argument",
+    says: "The upload is no whole tar, or has an entry that is not taken.",
+  },
   body_too_large: { code: "invalid_argument", says: "The body, or the input sent to a run, is over its limit." },
   range_not_satisfiable: {
     code: "invalid_argument",
@@ -55,6 +59,7 @@ export const REASONS = {
   },
   secrets_disabled: { code: "failed_precondition", says: "The gateway has no key to seal secrets with." },
   too_many_secrets: { code: "failed_precondition", says: "There are as many secrets as may be." },
+  upload_not_found: { code: "not_found", says: "There is no such upload of the tenant's, or its time is over." },
   schedule_not_found: { code: "not_found", says: "The tenant has no schedule of this name." },
   schedule_exists: { code: "already_exists", says: "The tenant has a schedule of this name." },
   too_many_schedules: { code: "failed_precondition", says: "There are as many schedules as may be." },

@@ -12,7 +12,7 @@ export const FILE_BOUNDS = {
 } as const;
 
 /** No "..", no ".", nothing empty: what is asked for is what is written. */
-const CLEAN_PATH = /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/;
+export const CLEAN_PATH = /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/;
 
 const RunFile = z
   .strictObject({

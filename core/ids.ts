@@ -24,6 +24,11 @@ export function newRunId(epochMs: number = Date.now()): string {
   return `run_${base32(BigInt(epochMs), 10)}${base32(last.random, 16)}`;
 }
 
+export const UPLOAD_ID_PATTERN = /^upl_[0-9a-hjkmnp-tv-z]{26}$/;
+
+/** As a run's, so that uploads sort by the moment they came, too. */
+export const newUploadId = (): string => newRunId().replace("run_", "upl_");
+
 /** Each part of the pool is used once. */
 function freshRandom(): bigint {
   if (poolUsed === pool.length) {

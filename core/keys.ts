@@ -81,6 +81,16 @@ export const keys = {
   sealed: (of: string) => `${TAG}:sealed:${of}`,
   /** Sorted set: `TENANT NAME` of all secrets, score 0. */
   secrets: `${TAG}:secrets`,
+  /** Hash: an upload (uploads.ts): tenant, bytes, entries, createdAt, expiresAt; without the last it still comes in. */
+  upload: (id: string) => `${TAG}:upload:${id}`,
+  /** List: its pieces, in order. */
+  uploadPieces: (id: string) => `${TAG}:upload:${id}:pieces`,
+  /** Sorted set: the runs and batches for which it is kept, by when they named it. */
+  uploadUsers: (id: string) => `${TAG}:upload:${id}:users`,
+  /** Hash: by its id, how many bytes each of a tenant's uploads takes. */
+  uploadsOf: (tenant: string) => `${TAG}:uploads:${tenant}`,
+  /** Sorted set: `TENANT ID` of all uploads, by the moment (Redis time, ms) at which it is looked whether they are to go. */
+  uploadsDue: `${TAG}:uploads-due`,
   /** Hash: a schedule. `of` is `<tenant>:<name>`. */
   schedule: (of: string) => `${TAG}:schedule:${of}`,
   /** Sorted set: `TENANT NAME` of all schedules, score 0. */

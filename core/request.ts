@@ -11,6 +11,7 @@ import { BOUNDS, DEFAULTS, duration, Limits, Timeouts } from "./limits.ts";
 import { Retry } from "./retry.ts";
 import { SECRET_BOUNDS, SecretName } from "./secret.ts";
 import { parseSize } from "./units.ts";
+import { RunUpload } from "./uploads.ts";
 import { Webhook } from "./webhook.ts";
 
 export { BOUNDS, DEFAULTS } from "./limits.ts";
@@ -89,6 +90,7 @@ export const RunRequest = z
     stdin: Stdin.optional(),
     files: RunFiles.optional(),
     artifacts: RunArtifacts.optional(),
+    upload: RunUpload.optional(),
     terminal: TerminalSize.optional(),
     limits: Limits.optional(),
     timeouts: Timeouts.optional(),
@@ -149,8 +151,9 @@ export const RunRequest = z
   .superRefine((request, context) => {
     if (request.delay !== undefined && request.notBefore !== undefined)
       context.addIssue({ code: "custom", path: ["notBefore"], message: "and delay exclude each other" });
-    if (request.files !== undefined && request.terminal !== undefined)
-      context.addIssue({ code: "custom", path: ["files"], message: "and terminal exclude each other" });
+    for (const field of ["files", "upload"] as const)
+      if (request[field] !== undefined && request.terminal !== undefined)
+        context.addIssue({ code: "custom", path: [field], message: "and terminal exclude each other" });
     for (const name of Object.keys(request.secretEnv ?? {}))
       if (request.env !== undefined && Object.hasOwn(request.env, name))
         context.addIssue({ code: "custom", path: ["secretEnv", name], message: "is in env, too" });

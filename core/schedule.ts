@@ -45,6 +45,7 @@ export const NewSchedule = z
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: "custom", path: ["request", field], message });
     if (request.notBefore !== undefined) refuse("notBefore", "makes no sense of a run that is made again and again");
+    if (request.upload !== undefined) refuse("upload", "does not last as long as a schedule: files do");
     const { stdin } = request;
     if (typeof stdin === "object" && "stream" in stdin)
       refuse("stdin", "cannot be streamed: nobody is there to send it");

@@ -57,8 +57,9 @@ export async function openApi(): Promise<ApiDocument> {
       duties: NOTHING,
       schedules: NOTHING,
       secrets: NOTHING,
+      uploads: NOTHING,
     },
-    ...{ findCaller: async () => undefined, maxBodyBytes: 1, maxArchiveBytes: 1, maxStdinBytes: 1 },
+    ...{ findCaller: async () => undefined, maxBodyBytes: 1, maxArchiveBytes: 1, maxStdinBytes: 1, maxUploadBytes: 1 },
     log: { info() {}, warn() {}, error() {} },
   });
   return (await (await app.request("/openapi.json")).json()) as ApiDocument;

@@ -21,6 +21,7 @@ import type { Hosts } from "./dispatch/hosts.ts";
 import type { TakeToken } from "./dispatch/rate-limits.ts";
 import type { Schedules } from "./dispatch/schedules.ts";
 import type { SecretStore } from "./dispatch/secret-store.ts";
+import type { UploadStore } from "./dispatch/upload-store.ts";
 import { withoutKeys } from "./key-material.ts";
 import { authenticate, trustLoopback } from "./middleware/authenticate.ts";
 import { dropBody } from "./middleware/drop-body.ts";
@@ -52,6 +53,7 @@ import { registerRuns } from "./routes/runs.ts";
 import { registerSchedules } from "./routes/schedules.ts";
 import { registerSecrets } from "./routes/secrets.ts";
 import { registerTenants } from "./routes/tenants.ts";
+import { registerUploads } from "./routes/uploads.ts";
 import { registerWebhooks } from "./routes/webhooks.ts";
 import type { Webhooks } from "./webhooks/webhooks.ts";
 
@@ -68,11 +70,13 @@ export interface AppOptions {
   readonly duties: Duties;
   readonly schedules: Schedules;
   readonly secrets: SecretStore;
+  readonly uploads: UploadStore;
   /** Without it every caller on loopback is the default tenant. */
   readonly findCaller: FindCaller | undefined;
   readonly maxBodyBytes: number;
   readonly maxArchiveBytes: number;
   readonly maxStdinBytes: number;
+  readonly maxUploadBytes: number;
   readonly log: Log;
   /** Without it nothing is traced, and what is counted is read by nobody else. */
   readonly telemetry?: Telemetry;
@@ -90,9 +94,11 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
     duties,
     schedules,
     secrets,
+    uploads,
     findCaller,
     maxArchiveBytes,
     maxStdinBytes,
+    maxUploadBytes,
     log,
     telemetry = untold(),
   } = options;
@@ -123,6 +129,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerWebhooks(app, dispatcher, webhooks);
   registerSchedules(app, schedules, webhooks.destinations);
   registerSecrets(app, secrets);
+  registerUploads(app, uploads, maxUploadBytes);
   registerHosts(app, hosts, duties);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);

@@ -3,6 +3,7 @@
 import { BATCH_BOUNDS } from "../core/batch.ts";
 import { type Config, count, duration, list, optional, redisUrlFile, secretFile, size, text } from "../core/config.ts";
 import { keyringFile } from "../core/secret.ts";
+import { UPLOAD_DEFAULTS } from "../core/uploads.ts";
 import { ALLOW_FORM, parseAllowList } from "./webhooks/allow-list.ts";
 import { MAX_ATTEMPTS } from "./webhooks/schedule.ts";
 
@@ -30,6 +31,19 @@ export const GATEWAY_SETTINGS = {
     "MAYFLY_MAX_STDIN",
     "The most that a run may be sent as stdin, in all; it is held in Redis until the run is over.",
     { fallback: "64MiB" },
+  ),
+  maxUpload: size("MAYFLY_MAX_UPLOAD", "The largest upload: its files and their paths, unpacked.", {
+    fallback: UPLOAD_DEFAULTS.bytes,
+  }),
+  tenantUploads: size(
+    "MAYFLY_TENANT_UPLOADS",
+    "What all uploads of one tenant may have at once; they are held in Redis. More are refused with 429.",
+    { fallback: UPLOAD_DEFAULTS.ofTenant },
+  ),
+  uploadLife: duration(
+    "MAYFLY_UPLOAD_LIFE",
+    "How long an upload may be named by runs. One that has been named is kept until those runs have ended.",
+    { fallback: UPLOAD_DEFAULTS.life, minMs: 60_000 },
   ),
   secretsKeys: keyringFile(),
   pools: list("MAYFLY_POOLS", "The pools that a run may name; others are refused.", { fallback: "default" }),

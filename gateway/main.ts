@@ -25,6 +25,7 @@ import { ScheduleStore } from "./dispatch/schedule-store.ts";
 import { Schedules } from "./dispatch/schedules.ts";
 import { SecretStore } from "./dispatch/secret-store.ts";
 import { Signals } from "./dispatch/signals.ts";
+import { UploadStore } from "./dispatch/upload-store.ts";
 import { dropPrivileges } from "./privileges.ts";
 import { Deliverer } from "./webhooks/deliverer.ts";
 import { batchNotice, runNotice } from "./webhooks/notice.ts";
@@ -80,6 +81,7 @@ async function main(config: GatewayConfig): Promise<void> {
     maxWaiting,
     maxBody: maxBodyBytes,
     maxArchive: maxArchiveBytes,
+    maxUpload: maxUploadBytes,
   } = config;
   const count = countRuns(telemetry);
   measureQueues(telemetry, redis, config.pools);
@@ -106,7 +108,8 @@ async function main(config: GatewayConfig): Promise<void> {
     log,
   });
   const secrets = new SecretStore(redis, config.secretsKeys);
-  const limits = { maxBodyBytes, maxArchiveBytes, maxStdinBytes };
+  const uploads = new UploadStore(redis, { ofTenantBytes: config.tenantUploads, lifeMs: config.uploadLife });
+  const limits = { maxBodyBytes, maxArchiveBytes, maxStdinBytes, maxUploadBytes };
   const app = createApp({
     dispatcher,
     hosts,
@@ -116,6 +119,7 @@ async function main(config: GatewayConfig): Promise<void> {
     duties,
     schedules,
     secrets,
+    uploads,
     findCaller,
     ...limits,
     log,

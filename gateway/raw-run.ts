@@ -27,6 +27,8 @@ export const RAW_WORDS: Readonly<Record<string, Word>> = {
   },
   secretEnv: { kind: "pairs", at: ["secretEnv"], says: "NAME=SECRET, the name of a secret. Repeatable." },
   label: { kind: "pairs", at: ["labels"], says: "NAME=VALUE. Repeatable." },
+  upload: { kind: "text", at: ["upload", "id"], says: "The id of an upload, whose files are there." },
+  uploadPath: { kind: "text", at: ["upload", "path"], says: "Where they are; /work without it." },
   workdir: { kind: "text", at: ["workdir"], says: "Working directory." },
   user: { kind: "text", at: ["user"], says: "name, uid, name:group or uid:gid." },
   pull: { kind: "text", at: ["pull"], says: "missing, always or never." },

@@ -15,11 +15,15 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "GET /v1/webhooks/secret": "submit",
   "POST /v1/webhooks/secret/rotate": "submit",
 
+  "POST /v1/uploads": "submit",
+  "DELETE /v1/uploads/:id": "submit",
   "POST /v1/schedules": "submit",
   "POST /v1/schedules/:name/pause": "submit",
   "POST /v1/schedules/:name/resume": "submit",
   "DELETE /v1/schedules/:name": "submit",
 
+  "GET /v1/uploads": "read",
+  "GET /v1/uploads/:id": "read",
   "POST /v1/batches": "submit",
   "POST /v1/batches/:id/items": "submit",
 

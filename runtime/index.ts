@@ -50,6 +50,7 @@ export type {
   SandboxFile,
   SandboxLimits,
   SandboxSpec,
+  StreamedFile,
   TerminalSize,
   Usage,
 } from "./task/sandbox.ts";

@@ -14,6 +14,7 @@ import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../r
 import { untold } from "../telemetry/telemetry.ts";
 import { boundCollecting, collectArtifacts } from "./artifacts.ts";
 import { attemptObserver, type ObserveAttempt } from "./attempts.ts";
+import { openBrought } from "./brought.ts";
 import { Ending } from "./ending.ts";
 import { feedInput } from "./input.ts";
 import { Lease } from "./lease.ts";
@@ -146,10 +147,11 @@ export class Executor {
 
     watch.enter("prepare");
     const secrets = await openSecrets(record, this.#options.keyring, (of) => this.#options.store.sealed(of));
-    const files = record.request.files && (await this.#options.store.files(record.id));
+    const brought = await openBrought(record, this.#options.store);
     const deadlineMs = lease.remainingMs;
-    const spec = sandboxSpec({ record, plan, image, deadlineMs, secrets, ...(files ? { files } : {}) });
-    const sandbox = await runtime.openSandbox(spec, ending.signal, (extend) => lease.guard(extend));
+    const spec = sandboxSpec({ record, plan, image, deadlineMs, secrets, brought: brought.spec });
+    const guard = (extend: (ms: number) => void) => lease.guard(extend);
+    const sandbox = await runtime.openSandbox(spec, ending.signal, guard).catch(brought.explain);
     scope.add("sandbox", () => sandbox.close());
     watch.enter("run");
     splitStart(watch, sandbox);

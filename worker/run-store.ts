@@ -133,6 +133,19 @@ export class RunStore {
     return text === null ? [] : RunFiles.parse(JSON.parse(text));
   }
 
+  /** How many entries and pieces an upload has, if it is there and this tenant's. */
+  async upload(id: string, tenant: string): Promise<{ entries: number; pieces: number } | undefined> {
+    const [[owner, entries], pieces] = await Promise.all([
+      this.#redis.hmget(keys.upload(id), "tenant", "entries"),
+      this.#redis.llen(keys.uploadPieces(id)),
+    ]);
+    return owner === tenant && entries ? { entries: Number(entries), pieces } : undefined;
+  }
+
+  async uploadPiece(id: string, index: number): Promise<Buffer | undefined> {
+    return (await this.#redis.lindexBuffer(keys.uploadPieces(id), index)) ?? undefined;
+  }
+
   /** A secret by its owner and name, as it is kept. */
   async sealed(of: string): Promise<string | undefined> {
     return (await this.#redis.hget(keys.sealed(of), "sealed")) ?? undefined;

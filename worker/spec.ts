@@ -4,7 +4,7 @@ import { MayflyError } from "../core/errors.ts";
 import { contentOf, modeOf, type RunFile } from "../core/files.ts";
 import type { RunPlan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
-import type { Image, SandboxSpec } from "../runtime/index.ts";
+import type { Image, SandboxFile, SandboxSpec } from "../runtime/index.ts";
 
 /** As Docker does it: an entrypoint of the request's drops the image's command as well. */
 export function commandLine(request: RunRecord["request"], image: Image["config"]): string[] {
@@ -54,10 +54,16 @@ export interface SpecOf {
   readonly deadlineMs: number;
   /** Values of variables, in the clear: for the program's eyes alone. */
   readonly secrets?: Readonly<Record<string, string>>;
-  readonly files?: readonly RunFile[];
+  readonly brought?: Pick<SandboxSpec, "files" | "streamed">;
 }
 
-export function sandboxSpec({ record, plan, image, deadlineMs, secrets, files = [] }: SpecOf): SandboxSpec {
+export const fileOf = (file: RunFile): SandboxFile => ({
+  path: file.path,
+  mode: modeOf(file),
+  content: contentOf(file),
+});
+
+export function sandboxSpec({ record, plan, image, deadlineMs, secrets, brought = {} }: SpecOf): SandboxSpec {
   const { request } = record;
   const id = `${record.id}-${record.attempt}`;
   return {
@@ -71,8 +77,8 @@ export function sandboxSpec({ record, plan, image, deadlineMs, secrets, files = 
     hostname: record.id.slice(-12),
     limits: plan.limits,
     terminal: latestSize(record),
-    files: files.map((file) => ({ path: file.path, mode: modeOf(file), content: contentOf(file) })),
     artifacts: plan.artifacts,
+    ...brought,
     deadlineMs,
   };
 }

@@ -3,6 +3,7 @@
 import { defineCommand } from "../command.ts";
 import { parseHalt } from "../halt.ts";
 import { mapLines } from "../map-lines.ts";
+import { readBrought, withUpload } from "../run-files.ts";
 import { ABSENT_RUN_FLAGS, RUN_FLAGS } from "../run-flags.ts";
 import { buildRequest } from "../run-request.ts";
 import { UsageError } from "../usage-error.ts";
@@ -46,20 +47,16 @@ export const map = defineCommand({
       throw new UsageError(`--pipe gives the line to stdin: there is nothing to put in the place of ${PLACE}`);
     const hasPlace = pipe || command.some((word) => word.includes(PLACE));
     const words = [image, ...command, ...(hasPlace ? [] : [PLACE])];
-    const template = buildRequest(
-      { ...forRun, detach: true, interactive: false, tty: false, rm: false, webhook: undefined },
-      words,
-      io,
-    );
+    const { fields, directory } = await readBrought(forRun);
+    const unwatched = { detach: true, interactive: false, tty: false, rm: false, webhook: undefined };
+    const asked = buildRequest({ ...forRun, ...unwatched }, words, io, fields);
     const concurrency = wholeNumber("--jobs", jobs);
-    return mapLines(
-      {
-        template,
-        stdin: pipe,
-        ...(concurrency === undefined || concurrency === 0 ? {} : { concurrency }),
-        ...(name === undefined ? {} : { name }),
-      },
-      { halt: parseHalt(halt), keepOrder, io, client, json },
-    );
+    const options = {
+      stdin: pipe,
+      ...(concurrency === undefined || concurrency === 0 ? {} : { concurrency }),
+      ...(name === undefined ? {} : { name }),
+    };
+    const answer = { halt: parseHalt(halt), keepOrder, io, client, json };
+    return withUpload(asked, directory, { client, io }, (template) => mapLines({ ...options, template }, answer));
   },
 });

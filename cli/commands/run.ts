@@ -4,6 +4,7 @@ import { attach } from "../attach.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { printJson } from "../io.ts";
+import { readBrought, withUpload } from "../run-files.ts";
 import { ABSENT_RUN_FLAGS, RUN_FLAGS } from "../run-flags.ts";
 import { buildRequest } from "../run-request.ts";
 import { saveWhatThereIs } from "../save-artifacts.ts";
@@ -31,24 +32,33 @@ export const run = defineCommand({
     "mayfly run busybox echo hello",
     "mayfly run -e GREETING=hello -m 64m --timeout 10s busybox sh -c 'echo $GREETING'",
     "mayfly run -i busybox wc -c < file",
+    "mayfly run --upload src:/src busybox ls -R /src",
     "mayfly run -it busybox sh",
     "id=$(mayfly run -d busybox sleep 30); mayfly wait $id",
     "mayfly run --json busybox id | jq .outcome",
     "mayfly run --artifact '/out/**' --artifacts-to results busybox sh -c 'mkdir /out; date > /out/now'",
   ],
   execute: async ({ flags, operands, json, io, client }) => {
-    const { "artifacts-to": directory, ...forRun } = flags;
-    const request = buildRequest(forRun, operands, io);
-    if (directory !== undefined && !request.artifacts)
-      throw new UsageError("--artifacts-to needs --artifact PATTERN: which files are to be kept");
-    if (directory !== undefined && flags.detach)
-      throw new UsageError("-d and --artifacts-to exclude each other: 'mayfly artifacts ID -o DIR' has them later");
+    const { "artifacts-to": results, ...forRun } = flags;
+    if (results !== undefined) checkResults(flags);
+    const { fields, directory } = await readBrought(forRun);
+    const asked = buildRequest(forRun, operands, io, fields);
     if (flags.tty && json)
       throw new UsageError("--json and -t exclude each other: a terminal shows output as it comes");
-    const onEnd = directory === undefined ? undefined : (id: string) => saveWhatThereIs(id, { client, io, directory });
-    if (!flags.detach) return attach(request, { client, io, json, onEnd });
-    const accepted = await client.createRun(request);
-    await (json ? printJson(io, accepted) : io.stdout.write(`${accepted.id}\n`));
-    return EXIT.ok;
+    const onEnd =
+      results === undefined ? undefined : (id: string) => saveWhatThereIs(id, { client, io, directory: results });
+    return withUpload(asked, directory, { client, io }, async (request) => {
+      if (!flags.detach) return attach(request, { client, io, json, onEnd });
+      const accepted = await client.createRun(request);
+      await (json ? printJson(io, accepted) : io.stdout.write(`${accepted.id}\n`));
+      return EXIT.ok;
+    });
   },
 });
+
+function checkResults({ artifact, detach }: { readonly artifact: readonly string[]; readonly detach: boolean }): void {
+  if (artifact.length === 0)
+    throw new UsageError("--artifacts-to needs --artifact PATTERN: which files are to be kept");
+  if (detach)
+    throw new UsageError("-d and --artifacts-to exclude each other: 'mayfly artifacts ID -o DIR' has them later");
+}

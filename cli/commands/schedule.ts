@@ -5,13 +5,16 @@ import { defineCommand, type Input } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { printJson } from "../io.ts";
 import { nearest } from "../nearest.ts";
+import { readBrought } from "../run-files.ts";
 import { ABSENT_RUN_FLAGS, RUN_FLAGS } from "../run-flags.ts";
 import { buildRequest } from "../run-request.ts";
 import { alignColumns, formatAge } from "../table.ts";
 import { UsageError } from "../usage-error.ts";
 
 // Nobody is there to type, to look on or to be waited for.
-const { detach: _detach, interactive: _interactive, tty: _tty, rm: _rm, ...RUN } = RUN_FLAGS;
+const { detach: _detach, interactive: _interactive, tty: _tty, rm: _rm, ...UNWATCHED } = RUN_FLAGS;
+// When it starts is what the schedule says, and an upload does not last as long as a schedule.
+const { delay: _delay, "not-before": _moment, upload: _upload, "upload-id": _id, ...RUN } = UNWATCHED;
 
 const SCHEDULE_FLAGS = {
   cron: { value: "FIELDS", says: "Of create: minute, hour, day of month, month, day of week." },
@@ -85,8 +88,10 @@ export const schedule = defineCommand({
 async function create(name: string, input: ScheduleInput): Promise<number> {
   const { cron, timezone, ...flags } = input.flags;
   if (cron === undefined) throw new UsageError("--cron is needed: when it is due");
-  const forRun = { ...flags, detach: true, interactive: false, tty: false, rm: false };
-  const request = buildRequest(forRun, input.operands.slice(2), input.io);
+  const never = { delay: undefined, "not-before": undefined, upload: undefined, "upload-id": undefined };
+  const forRun = { ...flags, ...never, detach: true, interactive: false, tty: false, rm: false };
+  const { fields } = await readBrought(forRun);
+  const request = buildRequest(forRun, input.operands.slice(2), input.io, fields);
   const zone = timezone === undefined ? {} : { timezone };
   return say(await input.client.schedules.create({ name, cron, ...zone, request }), input);
 }

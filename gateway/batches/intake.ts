@@ -9,6 +9,7 @@ import { checkRequest, type ItemRules, invalid } from "./item-request.ts";
 import { ItemReader } from "./items.ts";
 import type { Line } from "./lines.ts";
 import { Template } from "./template.ts";
+import { BatchUploads, makeWithUpload } from "./uploads.ts";
 
 /** Of a step: Redis does nothing else meanwhile. */
 const STEP_ITEMS = 500;
@@ -27,13 +28,15 @@ export interface Target {
   readonly close: boolean;
 }
 
-/** So many lines of the input told of the batch itself, and are no items. Throws `too_many_batches`, `invalid_field`. */
+/** So many lines of the input told of the batch itself, and are no items. Throws `too_many_batches`, `invalid_field`, `upload_not_found`. */
 export async function openBatch(
   { store, rules }: IntakeOptions,
   { tenant, options, headLines }: { tenant: string; options: BatchOptions; headLines: number },
   idempotencyKey: string | undefined,
 ): Promise<string> {
-  return store.create(tenant, ["lines", String(headLines), ...fieldsOf(options, rules)], idempotencyKey);
+  const fields = ["lines", String(headLines), ...fieldsOf(options, rules)];
+  const upload = options.template?.upload?.id;
+  return makeWithUpload(store.uploads, { tenant, upload }, () => store.create(tenant, fields, idempotencyKey));
 }
 
 /** What Redis keeps of a batch's options. */
@@ -93,11 +96,12 @@ export async function* takeIn(
   const { store, rules } = options;
   const { template, stdin } = await store.get(target.id, target.tenant);
   const reader = new ItemReader(rules, template && new Template(template, stdin));
+  const uploads = new BatchUploads(store.uploads, target);
   let from = target.after;
   for await (const group of groups) {
     for (const step of stepsOf(group)) {
       const to = (step.at(-1) as Line).number;
-      const entries = step.flatMap((line) => reader.read(line) ?? []);
+      const entries = await uploads.checked(step.flatMap((line) => reader.read(line) ?? []));
       const chunk: Chunk = { from, to, entries, shapes: reader.takeShapes(), close: false };
       for (const malformed of entries.filter(({ kind }) => kind === "malformed")) yield tellMalformed(malformed);
       yield { ...(await store.accept(target.id, chunk)) };

@@ -7,6 +7,7 @@ import { planRun } from "../../core/plan.ts";
 import { retryField, webhookField } from "../../core/record.ts";
 import { BOUNDS, RunRequest } from "../../core/request.ts";
 import { formatDuration } from "../../core/units.ts";
+import { requireNear } from "../dispatch/due.ts";
 import { findTooWide } from "../middleware/require-json.ts";
 import type { Destinations } from "../webhooks/destinations.ts";
 
@@ -34,7 +35,8 @@ export function checkRequest(value: unknown, rules: ItemRules): Checked {
   const parsed = RunRequest.safeParse(value);
   if (!parsed.success) throw invalid(parsed.error);
   const { stdin, files = [], ...request } = parsed.data;
-  const { pool, webhook, timeouts } = request;
+  const { pool, webhook, timeouts, notBefore } = request;
+  if (notBefore !== undefined) requireNear(notBefore, Date.now());
   if (pool !== undefined && !rules.pools.includes(pool))
     throw new MayflyError("invalid_field", `there is no pool ${pool}`);
   rules.destinations.admit(webhook);

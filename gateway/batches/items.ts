@@ -29,10 +29,13 @@ export class ItemReader {
     try {
       const value = parseLine(bytes, this.#rules.maxLineBytes);
       key = keyOf(value);
-      const text = this.#template ? this.#ofInput(this.#template, value) : this.#ofRequest(value);
-      return { line: number, kind: "item", text };
+      return {
+        line: number,
+        kind: "item",
+        ...(this.#template ? this.#ofInput(this.#template, value) : this.#ofRequest(value)),
+      };
     } catch (error) {
-      return { line: number, kind: "malformed", text: `${key ?? ""}\n${JSON.stringify(outcomeOf(error, number))}` };
+      return malformed(number, key, error);
     }
   }
 
@@ -42,15 +45,16 @@ export class ItemReader {
     return taken;
   }
 
-  #ofInput(template: Template, value: unknown): string | Buffer {
+  #ofInput(template: Template, value: unknown): Pick<Entry, "text"> {
     const { key, body, stdin } = template.fill(value);
-    return textOf(this.#shape(template.shape), key, { body, stdin: Buffer.from(stdin), files: "" });
+    return { text: textOf(this.#shape(template.shape), key, { body, stdin: Buffer.from(stdin), files: "" }) };
   }
 
-  #ofRequest(value: unknown): string | Buffer {
+  #ofRequest(value: unknown): Pick<Entry, "text" | "upload"> {
     const { key, ...rest } = Object(value) as { key?: string };
     const { request, stdin, files } = checkRequest(key === undefined ? value : rest, this.#rules);
-    return textOf(this.#shape(shapeOf(request)), key, { body: JSON.stringify(request), stdin, files });
+    const text = textOf(this.#shape(shapeOf(request)), key, { body: JSON.stringify(request), stdin, files });
+    return request.upload ? { text, upload: { id: request.upload.id, key } } : { text };
   }
 
   /** The name of a shape, of which most batches have one. */
@@ -61,6 +65,11 @@ export class ItemReader {
     this.#shapes.set(name, text);
     return name;
   }
+}
+
+/** An item that is none, and what comes of it. */
+export function malformed(line: number, key: string | undefined, error: unknown): Entry {
+  return { line, kind: "malformed", text: `${key ?? ""}\n${JSON.stringify(outcomeOf(error, line))}` };
 }
 
 const SHAPE_LENGTH = 12;

@@ -15,6 +15,7 @@ import * as scripts from "./batch-scripts.ts";
 import type { Orders } from "./orders.ts";
 import { onRedis } from "./redis.ts";
 import { IDEMPOTENCY_MS } from "./submit.ts";
+import { UploadPins } from "./upload-pins.ts";
 
 export interface BatchLimits {
   readonly maxItems: number;
@@ -34,6 +35,8 @@ export interface Entry {
   readonly line: number;
   readonly kind: "item" | "malformed";
   readonly text: string | Buffer;
+  /** That it names, and the item's key. */
+  readonly upload?: { readonly id: string; readonly key: string | undefined };
 }
 
 /** Lines that come after line `from`, up to `to`. */
@@ -61,6 +64,7 @@ const CANCELLED: Outcome = { kind: "cancelled" };
 
 export class BatchStore {
   readonly limits: BatchLimits;
+  readonly uploads: UploadPins;
   readonly #redis: Redis;
   readonly #orders: Orders;
 
@@ -68,6 +72,7 @@ export class BatchStore {
     this.#redis = redis;
     this.#orders = orders;
     this.limits = limits;
+    this.uploads = new UploadPins(redis);
   }
 
   /** Answers the batch's id: of the one made now or, with a key that is remembered, then. Throws `too_many_batches`. */

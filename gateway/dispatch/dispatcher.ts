@@ -8,6 +8,7 @@ import { DEFAULT_POOL, type RunRequest } from "../../core/request.ts";
 import type { Pulling } from "../../core/run.ts";
 import { type TraceContext, traceFields } from "../../telemetry/trace-context.ts";
 import { DeadLetters } from "./dead-letters.ts";
+import { requireNear } from "./due.ts";
 import type { RunStore } from "./run-store.ts";
 import type { ScheduledRun } from "./schedules.ts";
 import type { Signals } from "./signals.ts";
@@ -82,8 +83,9 @@ export class Dispatcher {
   }
 
   /** Throws if a run would be refused for what it asks for, whatever room there is. */
-  async admit({ pool = DEFAULT_POOL, secretEnv }: RunRequest, tenant: string): Promise<void> {
+  async admit({ pool = DEFAULT_POOL, secretEnv, notBefore }: RunRequest, tenant: string): Promise<void> {
     if (!this.#options.pools.includes(pool)) throw unknownPool(pool);
+    if (notBefore !== undefined) requireNear(notBefore, Date.now());
     if (secretEnv) await this.store.requireSecrets(tenant, secretEnv);
   }
 

@@ -1,5 +1,5 @@
 // Sees to it that no state lasts for ever: runs that waited too long, runs whose host no longer renews its hold, runs that were put
-// off until now, finished runs whose retention is over.
+// off until now, finished runs whose retention is over, uploads whose time is.
 // Every gateway does this; each change is one atomic script, so it does not matter who comes first.
 
 import { setTimeout as delay } from "node:timers/promises";
@@ -42,6 +42,7 @@ export class Reaper {
     while (!signal.aborted) {
       await this.#sweep().catch((error) => this.#report(error));
       await this.#store.kept.forgetDue().catch((error) => this.#report(error));
+      await this.#store.uploads.sweep().catch((error) => this.#report(error));
       const dueMs = await this.#tend().catch((error) => this.#report(error));
       await delay(Math.min(SWEEP_MS, dueMs ?? SWEEP_MS), undefined, { signal }).catch(() => {}); // Aborted: the loop ends.
     }

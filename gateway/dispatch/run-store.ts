@@ -17,6 +17,7 @@ import { overdueBackoff, overdueOutcomes, readable } from "./overdue.ts";
 import { onRedis } from "./redis.ts";
 import { requireSecrets } from "./secret-store.ts";
 import { type Submission, type SubmitLimits, submitRun } from "./submit.ts";
+import { UploadPins } from "./upload-pins.ts";
 import { parseWaiting, type Waiting } from "./waiting.ts";
 
 export interface RunStoreOptions extends SubmitLimits {
@@ -43,6 +44,7 @@ export class RunStore {
   readonly lists: Lists;
   readonly kept: Kept;
   readonly artifacts: Artifacts;
+  readonly uploads: UploadPins;
   readonly #options: RunStoreOptions;
 
   constructor(options: RunStoreOptions) {
@@ -51,11 +53,12 @@ export class RunStore {
     this.lists = new Lists(options.redis);
     this.kept = new Kept(options.redis);
     this.artifacts = new Artifacts(options.redis);
+    this.uploads = new UploadPins(options.redis);
   }
 
   /** See submit.ts. Throws `queue_unavailable`, too. */
   async submit(submission: Submission): Promise<string> {
-    return this.#onRedis((redis) => submitRun(redis, this.#options, submission));
+    return this.uploads.submit(submission, (whole) => this.#onRedis((redis) => submitRun(redis, this.#options, whole)));
   }
 
   /** See secret-store.ts. */

@@ -42,14 +42,14 @@ export const IDEMPOTENCY_MS = 24 * 3_600_000;
  * Throws `queue_full`, `quota_exceeded`, `no_host_large_enough`, `idempotency_conflict`, `body_too_large`.
  */
 export async function submitRun(redis: Redis, limits: SubmitLimits, submission: Submission): Promise<string> {
-  const { id = newRunId(), tenant, request, waiter, idempotencyKey, retriedFrom, trace = [] } = submission;
+  const { id = newRunId(), tenant, request, waiter, retriedFrom, trace = [] } = submission;
   const plan = planRun(request);
   const { pool, demand, size, priority, concurrency, timeouts } = plan;
   const { input, closed } = stdinOf(request, limits.maxStdinBytes);
   // The record keeps the request without its input and its files, which have keys of their own.
   const { stored, files } = withoutFiles(request.stdin === undefined ? request : { ...request, stdin: "" });
   const due = "afterMs" in plan.due ? `+${plan.due.afterMs}` : plan.due.atMs;
-  const { name, body } = idempotency(submission, idempotencyKey);
+  const { name, body } = idempotency(submission);
   const args = [
     ...[id, tenant, pool, demand.cpus, demand.memoryBytes, demand.pids, size, priority],
     ...[concurrency?.key ?? "", concurrency?.max ?? 0, due, timeouts.queueMs, limits.maxQueued, limits.maxKept],
@@ -100,8 +100,8 @@ function withoutFiles(request: RunRequest): { stored: RunRequest; files: string 
 
 const scheduleField = ({ schedule }: Submission) => (schedule === undefined ? [] : ["schedule", schedule]);
 
-/** Neither the key nor the body is kept, only digests: a key may be long, and a body may be secret. */
-function idempotency({ tenant, request }: Submission, key: string | undefined): { name: string; body: string } {
+/** Neither the key nor the body is kept, only digests: a key may be long, and a body may be secret. Without a key both are empty. */
+export function idempotency({ tenant, request, idempotencyKey: key }: Submission): { name: string; body: string } {
   if (key === undefined) return { name: "", body: "" };
   return { name: keys.idempotency(`${tenant}:${digest(key)}`), body: digest(JSON.stringify(request)) };
 }

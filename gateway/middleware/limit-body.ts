@@ -1,4 +1,4 @@
-// No body is read that is longer than the limit. An archive of images and a program's input have limits of their own, and are counted by
+// No body is read that is longer than the limit. An archive of images, an upload and a program's input have limits of their own, and are counted by
 // who reads them: they are far larger than what should be held here.
 
 import type { Context, MiddlewareHandler } from "hono";
@@ -6,12 +6,16 @@ import { bodyLimit } from "hono/body-limit";
 import { MayflyError } from "../../core/errors.ts";
 import type { GatewayEnv } from "../context.ts";
 import { answerProblem, toProblem } from "../problem.ts";
+import { tarBytes } from "../uploads/unpack.ts";
 
 /** Where archives are sent to. */
 export const ARCHIVES_PATH = "/v1/images/load";
 
 /** What stands before the image of a run whose body is its stdin. */
 export const RAW_PATH = "/v1/run/";
+
+/** Where uploads are sent to. */
+export const UPLOADS_PATH = "/v1/uploads";
 
 /** Lines of a batch's input, of which each has a limit, and all of them as many as a batch may have items. */
 export function isLines({ req }: Context): boolean {
@@ -23,6 +27,7 @@ export interface BodyLimits {
   readonly maxBodyBytes: number;
   readonly maxArchiveBytes: number;
   readonly maxStdinBytes: number;
+  readonly maxUploadBytes: number;
 }
 
 export function limitBody({ maxBodyBytes: maxBytes, ...streamed }: BodyLimits): MiddlewareHandler<GatewayEnv> {
@@ -43,6 +48,7 @@ export function limitBody({ maxBodyBytes: maxBytes, ...streamed }: BodyLimits): 
 /** Of a body that is not held here. */
 function ownLimit(path: string, limits: Omit<BodyLimits, "maxBodyBytes">): number | undefined {
   if (path === ARCHIVES_PATH) return limits.maxArchiveBytes;
+  if (path === UPLOADS_PATH) return tarBytes(limits.maxUploadBytes);
   return path.startsWith(RAW_PATH) ? limits.maxStdinBytes : undefined;
 }
 

@@ -71,6 +71,10 @@ int place_files(const struct account *account, unsigned *which) {
         if ((error = read_all(path, header.path_bytes))) return error;
         path[header.path_bytes] = '\0';
         if (path[0] != '/') return EINVAL;
+        if (path[header.path_bytes - 1] == '/') { // A directory: the parent of what would stand behind its slash.
+            if ((error = make_parents(path, account))) return error;
+            continue;
+        }
         int fd = create(path, account);
         if (fd < 0) return errno;
         error = fill(fd, &header, account);

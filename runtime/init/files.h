@@ -2,6 +2,8 @@
 //
 //   struct file_header, path, bytes ─ again for each file ─ struct file_header with path_bytes 0; then the program's own input
 //
+// A path that ends in a slash is that of a directory, without bytes.
+//
 // One idea: it is done inside the container, as its root. Whatever symlinks the image has, a path leads to nothing that the program
 // could not reach itself, and what is written counts against its limits.
 

@@ -79,8 +79,7 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
     await available(launcher);
     signal.throwIfAborted();
     const sandbox = new LauncherSandbox(connections, run, { hasArtifacts: spec.artifacts !== undefined });
-    sendFiles(sandbox, spec);
-    return untilOpened(sandbox, signal, guard);
+    return untilOpened(sandbox, { signal, guard, sent: sendFiles(sandbox, spec) });
   }
 
   return {

@@ -46,8 +46,7 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
     signal.throwIfAborted();
     const bundle = join(bundles, spec.id);
     const sandbox = await supervise(bundle, spec);
-    sendFiles(sandbox, spec);
-    return untilOpened(sandbox, signal, guard);
+    return untilOpened(sandbox, { signal, guard, sent: sendFiles(sandbox, spec) });
   }
 
   async function supervise(bundle: string, spec: SandboxSpec): Promise<OciSandbox> {

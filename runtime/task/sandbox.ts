@@ -43,6 +43,15 @@ export interface SandboxArtifacts {
   readonly maxBytes: number;
 }
 
+/** One whose bytes come as they are wanted. */
+export interface StreamedFile {
+  /** As of a SandboxFile; one that ends in a slash is a directory, which is made if it is missing, and has no bytes. */
+  readonly path: string;
+  readonly mode: number;
+  readonly bytes: number;
+  readonly content: AsyncIterable<Uint8Array>;
+}
+
 export interface SandboxSpec {
   /** Unique on the host; names the container, its cgroup and its directories. Letters, digits, `_` and `-`. */
   readonly id: string;
@@ -62,6 +71,8 @@ export interface SandboxSpec {
    * stdout, and stderr is empty.
    */
   readonly terminal?: TerminalSize | undefined;
+  /** Written first, in order; read once, no faster than they are written. Not with a terminal. */
+  readonly streamed?: AsyncIterable<StreamedFile> | undefined;
   /** Written in order, in place of files that are there. Not with a terminal. */
   readonly files?: readonly SandboxFile[] | undefined;
   readonly artifacts?: SandboxArtifacts | undefined;

@@ -4,6 +4,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readlink } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { inChunks } from "../helpers/archive.ts";
+import { eventually } from "../helpers/eventually.ts";
 import { buildLayer, busyboxImage, busyboxLayer, pushImage } from "../helpers/image-builder.ts";
 import { traces } from "../helpers/leak-check.ts";
 import { DEFAULT_UID_BASE, type RuntimeUnderTest, text } from "../helpers/runtime.ts";
@@ -165,6 +167,72 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
     });
 
     artifactsContract(() => under);
+    describe("files that come while they are written", () => {
+      const file = (path: string, content: Buffer, mode = 0o644) => ({
+        ...{ path, mode, bytes: content.length },
+        content: inChunks(content, 100_000),
+      });
+
+      it("are there before the program is, directories too, with those that came at once behind them, and then its input", async () => {
+        const big = randomBytes(20 * MIB + 1);
+        const many = Array.from({ length: 2000 }, (_, i) => file(`/work/many/${i}`, Buffer.from(`${i}`)));
+        async function* streamed() {
+          yield file("/work/big", big);
+          yield file("/work/empty/below/", Buffer.alloc(0), 0o700);
+          yield file("/etc/", Buffer.alloc(0));
+          yield* many;
+          yield file("/work/twice", Buffer.from("streamed"), 0o600);
+        }
+        const files = [{ path: "/work/twice", mode: 0o640, content: Buffer.from("at once") }];
+        const script =
+          "stat -c '%n %U %a' /work/empty /work/empty/below /etc /work/twice; sha256sum < /work/big; ls /work/many | wc -l; cat /work/many/1999 /work/twice -";
+        const { stdout } = await under.sh(script, {
+          ...{ streamed: streamed(), files, user: "app", stdin: ", hello" },
+          limits: limits({ memoryBytes: 96 * MIB, diskBytes: 48 * MIB }),
+        });
+        const hash = createHash("sha256").update(big).digest("hex");
+        expect(stdout.split("\n")).toEqual([
+          ...["/work/empty app 755", "/work/empty/below app 755", "/etc root 755", "/work/twice app 640"],
+          ...[`${hash}  -`, "2000", "1999at once, hello"],
+        ]);
+      });
+
+      it("and fail to come fail the sandbox with their own reason", async () => {
+        async function* streamed() {
+          yield file("/work/a", randomBytes(MIB));
+          throw new Error("gone in the middle");
+        }
+        await expect(under.open({ streamed: streamed() })).rejects.toThrow("gone in the middle");
+      });
+
+      it("are not read on once one of them could not be written", async () => {
+        let isOver = false;
+        async function* streamed() {
+          try {
+            for (let i = 0; i < 1000; i++) yield file(`/work/${i}`, randomBytes(MIB));
+          } finally {
+            isOver = true;
+          }
+        }
+        await expect(
+          under.open({ streamed: streamed(), limits: limits({ diskBytes: 2 * MIB }) }),
+        ).rejects.toMatchObject({
+          reason: "invalid_field",
+          message: expect.stringMatching(/^files\.[12] cannot be .*No space left/),
+        });
+        await eventually(async () => expect(isOver).toBe(true));
+      });
+
+      it("and never end to come are over with the signal", async () => {
+        const controller = new AbortController();
+        async function* streamed() {
+          yield file("/work/a", randomBytes(MIB));
+          controller.abort(new Error("enough"));
+          for (;;) yield file("/work/a", randomBytes(1000));
+        }
+        await expect(under.open({ streamed: streamed() }, controller.signal)).rejects.toThrow("enough");
+      });
+    });
 
     describe("tells how the program ended, from facts", () => {
       it("gives the exit code", async () => {

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Cluster, startCluster, type WorkerUnderTest } from "../helpers/cluster.ts";
+import { tar } from "../helpers/tar-builder.ts";
 
 let cluster: Cluster;
 let worker: WorkerUnderTest;
@@ -95,6 +96,49 @@ describe("files", () => {
       kind: "rejected",
       code: "invalid_field",
       message: expect.stringContaining("files.0 cannot be written: No space left"),
+    });
+  });
+});
+
+describe("an upload", () => {
+  const send = async (entries: Parameters<typeof tar>[0]) => {
+    const headers = { "content-type": "application/x-tar" };
+    const answer = await cluster.fetch("/v1/uploads", { method: "POST", headers, body: new Uint8Array(tar(entries)) });
+    expect(answer.status).toBe(201);
+    return ((await answer.json()) as { id: string }).id;
+  };
+
+  it("is there when the program starts, its user's, with the request's own files over it, for as many runs as name it", async () => {
+    const bytes = randomBytes(20 * 2 ** 20);
+    const id = await send([
+      { path: "script", content: "#!/bin/sh\nstat -c '%n %U %a' *\nsha256sum < data\ncat over -\n", mode: 0o755 },
+      { path: "data", content: bytes },
+      { path: "empty/" },
+      { path: "over", content: "uploaded" },
+    ]);
+    const request = {
+      upload: { id, path: "/in/here" },
+      files: [{ path: "/in/here/over", content: "sent", mode: "0600" }],
+      ...{ command: ["/in/here/script"], workdir: "/in/here", user: "app", stdin: ", and input" },
+    };
+    const runs = await Promise.all([1, 2, 3].map(() => cluster.run(request)));
+    const sum = createHash("sha256").update(bytes).digest("hex");
+    const found = "data app 644\nempty app 755\nover app 600\nscript app 755\n";
+    for (const run of runs) expect(run.stdout?.data).toBe(`${found}${sum}  -\nsent, and input`);
+    const url = await raw(`command=cat&command=/work/over&upload=${id}`);
+    expect([url.status, await url.text()]).toEqual([200, "uploaded"]);
+  });
+
+  it("that does not fit is a rejection that names the file", async () => {
+    const id = await send([
+      { path: "fits", content: "x" },
+      { path: "big", content: randomBytes(2 * 2 ** 20) },
+      { path: "never", content: randomBytes(8 * 2 ** 20) },
+    ]);
+    const run = await cluster.run({ upload: { id }, command: ["true"], limits: { disk: "1MiB" } });
+    expect(run.outcome).toMatchObject({
+      ...{ kind: "rejected", code: "invalid_field" },
+      message: expect.stringContaining("upload: /work/big cannot be written: No space left"),
     });
   });
 });

@@ -51,6 +51,7 @@ const CORE_FILES = [
   "transition-parts.ts",
   "transitions.ts",
   "units.ts",
+  "uploads.ts",
   "version.ts",
   "webhook.ts",
 ];

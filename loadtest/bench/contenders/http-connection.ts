@@ -39,8 +39,9 @@ export class HttpConnection {
     return Buffer.from([`POST ${url.pathname} HTTP/1.1`, ...lines].join("\r\n") + HEAD_END + body);
   }
 
-  /** The whole answer, head and body, once its last byte is here. One at a time. */
+  /** The whole answer, head and body, once its last byte is here. One at a time. Rejects if the connection is closed. */
   send(request: Buffer): Promise<string> {
+    if (!this.isOpen) return Promise.reject(new Error("the connection was closed before"));
     this.#answer = Promise.withResolvers();
     this.#socket.write(request);
     return this.#answer.promise;

@@ -88,7 +88,7 @@ function submission(id: string, tenant: string, request: RunRequest): (string | 
   return [
     ...[id, tenant, POOL, demand.cpus, demand.memoryBytes, demand.pids, size, priority],
     ...["", 0, "+0", timeouts.queueMs, MANY, MANY],
-    ...["", "", "", "", 0],
+    ...["", "", "", "", 0, ""],
     ...["request", JSON.stringify(request), "stdinClosed", "1"],
   ];
 }

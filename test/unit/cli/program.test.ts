@@ -125,7 +125,7 @@ describe("the program", () => {
     [
       ["run", "-v", "/:/host", "busybox"],
       125,
-      "-v is not a flag of Mayfly's: a run has no volumes; send input with -i",
+      "-v is not a flag of Mayfly's: a run has no volumes; --upload DIR:/PATH sends a directory's files",
     ],
     [["run", "-it", "busybox"], 125, "the input device is not a TTY: -t with -i needs a terminal"],
     [["run", "-t", "busybox"], 125, "the output device is not a TTY: -t needs a terminal"],

@@ -50,6 +50,37 @@ describe("the request of mayfly run", () => {
     });
   });
 
+  it("has when it is to start, and when it is to be tried again", () => {
+    const flags =
+      "--delay 5m --concurrency a:b:2 --retry 3 --retry-on exited,lost --retry-on timed_out --retry-delay 2s";
+    expect(request(...flags.split(" "), "busybox")).toEqual({
+      image: "busybox",
+      delay: "5m",
+      concurrency: { key: "a:b", max: 2 },
+      retry: { attempts: 3, on: ["exited", "lost", "timed_out"], backoff: { initial: "2s" } },
+    });
+    expect(request("--not-before", "2030-01-31T08:00:00+01:00", "busybox").notBefore).toBe("2030-01-31T08:00:00+01:00");
+    expect(request("--retry", "2", "busybox").retry).toEqual({ attempts: 2 });
+  });
+
+  it.each([
+    [["--delay", "5"], "--delay is not a duration"],
+    [["--delay", "367d"], "--delay is more than 366d"],
+    [["--not-before", "tomorrow"], "--not-before is not a moment such as"],
+    [["--delay", "1m", "--not-before", "2030-01-31T08:00:00Z"], "--not-before and delay exclude each other"],
+    [["--concurrency", "key"], '--concurrency "key" is not KEY:MAX'],
+    [["--concurrency", "key:0"], "--concurrency max "],
+    [["--retry", "21"], "--retry attempts "],
+    [["--retry", "two"], '--retry "two" is not a number'],
+    [["--retry", "2", "--retry-on", "never"], "--retry-on"],
+    [["--retry", "2", "--retry-delay", "10m"], "--retry-delay is more than backoff.max"],
+    [["--retry-on", "lost"], "need --retry NUMBER"],
+    [["-t", "--file", "a:/a"], "-t and --file exclude each other"],
+    [["-t", "--upload", "a:/a"], "-t and --upload exclude each other"],
+  ])("names the flag that is wrong: %j", (flags, message) => {
+    expect(() => request(...flags, "busybox")).toThrow(message);
+  });
+
   it("takes only a policy that there is for --pull, and names the flag", () => {
     expect(() => request("--pull", "sometimes", "busybox")).toThrow(/--pull/);
   });

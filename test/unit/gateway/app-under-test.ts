@@ -20,6 +20,7 @@ import { ScheduleStore } from "../../../gateway/dispatch/schedule-store.ts";
 import { Schedules } from "../../../gateway/dispatch/schedules.ts";
 import { SecretStore } from "../../../gateway/dispatch/secret-store.ts";
 import { Signals } from "../../../gateway/dispatch/signals.ts";
+import { UploadStore } from "../../../gateway/dispatch/upload-store.ts";
 import { createWebhooks } from "../../../gateway/webhooks/webhooks.ts";
 import type { Telemetry } from "../../../telemetry/telemetry.ts";
 
@@ -36,6 +37,8 @@ export interface AppUnderTest {
   readonly request: (path: string, init?: RequestInit) => Promise<Response>;
   readonly log: readonly Record<string, unknown>[];
 }
+
+export const MAX_UPLOAD_BYTES = 64 * 1024;
 
 export interface AppOptions {
   readonly keys?: boolean;
@@ -87,6 +90,8 @@ export function makeApp({
       maxBodyBytes: MAX_BODY_BYTES,
       maxArchiveBytes: MAX_ARCHIVE_BYTES,
       maxStdinBytes: 1024,
+      uploads: new UploadStore(redis, { ofTenantBytes: 2 * MAX_UPLOAD_BYTES, lifeMs: 60_000 }),
+      maxUploadBytes: MAX_UPLOAD_BYTES,
     },
     log: createLog({}, write),
     ...(telemetry ? { telemetry } : {}),

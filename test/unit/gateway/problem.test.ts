@@ -8,6 +8,8 @@ const STATUS: Record<ErrorReason, number> = {
   invalid_field: 400,
   malformed_body: 400,
   unsupported_media_type: 415,
+  upload_invalid: 400,
+  upload_not_found: 404,
   body_too_large: 413,
   range_not_satisfiable: 416,
   invalid_reference: 400,
