@@ -2,7 +2,7 @@
 
 import { planRun } from "../core/plan.ts";
 import { liveBytes } from "../core/run.ts";
-import type { Client, Run, RunRequest } from "./client.ts";
+import type { Client, Outcome, Run, RunRequest } from "./client.ts";
 import { conclude, EXIT } from "./exit-codes.ts";
 import { cancelOnSignal } from "./interrupt.ts";
 import { type Io, note, printJson } from "./io.ts";
@@ -16,6 +16,8 @@ export interface Attachment {
   readonly io: Io;
   /** The finished run as one JSON document on stdout, with its output in it, instead of the output itself. */
   readonly json: boolean;
+  /** Called once the run has ended, before the exit code is told. */
+  readonly onEnd?: ((id: string) => Promise<void>) | undefined;
 }
 
 /** Resolves to the exit code when the run has ended. Throws what kept it from being seen to its end. */
@@ -45,13 +47,12 @@ function sessionOf({ id }: Run, request: RunRequest, { client, io }: Attachment)
   return openSession({ id, client, io, size, liveBytes: liveBytes(outputBytes), interactive: stdin !== undefined });
 }
 
-async function awaitLive({ id }: Run, { client, io }: Attachment, session?: Session): Promise<number> {
+async function awaitLive({ id }: Run, { client, io, onEnd }: Attachment, session?: Session): Promise<number> {
   const stdout = session?.stdout ?? io.stdout;
+  let ended: Outcome;
   try {
     const end = await printRun(id, { client, io: { ...io, stdout }, see: session?.see, signal: session?.over });
-    const { exitCode, message } = conclude(end.outcome);
-    if (message !== undefined) await note(io, message);
-    return exitCode;
+    ended = end.outcome;
   } catch (error) {
     if (session?.hasLeft()) {
       session.close();
@@ -66,11 +67,17 @@ async function awaitLive({ id }: Run, { client, io }: Attachment, session?: Sess
     }
     throw error;
   }
+  session?.close();
+  const { exitCode, message } = conclude(ended);
+  if (message !== undefined) await note(io, message);
+  await onEnd?.(id);
+  return exitCode;
 }
 
-async function awaitAsJson({ id }: Run, { client, io }: Attachment): Promise<number> {
+async function awaitAsJson({ id }: Run, { client, io, onEnd }: Attachment): Promise<number> {
   const run = await client.waitRun(id);
   await printJson(io, run);
+  await onEnd?.(id);
   return run.outcome === undefined ? EXIT.runFailed : conclude(run.outcome).exitCode;
 }
 

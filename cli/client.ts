@@ -11,6 +11,7 @@ import type { RunRequest } from "../core/request.ts";
 import type { Run, RunState } from "../core/run.ts";
 import { createKeyClient, createTenantClient, type KeyClient, type TenantClient } from "./access-client.ts";
 import { parseRun, parseRunPage, type RunPage } from "./answers.ts";
+import { type ArtifactClient, createArtifactClient } from "./artifact-client.ts";
 import { type BatchClient, createBatchClient } from "./batch-client.ts";
 import { unreachable } from "./client-error.ts";
 import { createDeadLetterClient, type DeadLetterClient } from "./dead-letter-client.ts";
@@ -26,6 +27,7 @@ import { createUploadClient, type UploadClient } from "./upload-client.ts";
 import { createWebhookClient, type WebhookClient } from "./webhook-client.ts";
 
 export type { ApiKey, MadeKey, NewKey, Scope } from "../core/api-key.ts";
+export type { Artifact, ArtifactList } from "../core/artifacts.ts";
 export type { RunSignal, TerminalSize } from "../core/control.ts";
 export type { RunRequest } from "../core/request.ts";
 export type { Outcome, Receipt, Run, RunState } from "../core/run.ts";
@@ -33,6 +35,7 @@ export type { Tenant, TenantChange } from "../core/tenant.ts";
 export type { Upload } from "../core/uploads.ts";
 export type { KeyClient, TenantClient } from "./access-client.ts";
 export type { RunPage } from "./answers.ts";
+export type { ArtifactClient } from "./artifact-client.ts";
 export type { BatchClient, ResultOptions } from "./batch-client.ts";
 export { ClientError, type FieldProblem, isClientError } from "./client-error.ts";
 export type { DeadLetterClient, DeadLetterSweep, RetriedDeadLetter } from "./dead-letter-client.ts";
@@ -112,6 +115,8 @@ export interface Client {
   readOutput(id: string, stream: StreamName, options?: CallOptions): Promise<Uint8Array<ArrayBuffer>>;
   /** See follow.ts: all events once and in order, whatever happens to connections. */
   followRun(id: string, options?: FollowOptions): AsyncGenerator<RunEvent, void>;
+  /** Files that runs have left. */
+  readonly artifacts: ArtifactClient;
   /** What hosts have of images, and what is to be done with them. */
   readonly images: ImageClient;
   /** API keys, of all tenants. */
@@ -157,6 +162,7 @@ export function createClient(options: ClientOptions): Client {
     signalRun: (id, name, { signal } = {}) => tell(send, runPath(id, "/signal"), { signal: name }, signal),
     readOutput: (id, stream, { signal } = {}) => readOutput(send, runPath(id, `/output/${stream}`), signal),
     followRun: (id, follow) => followRun(send, id, follow),
+    artifacts: createArtifactClient(send),
     images: createImageClient(send),
     keys: createKeyClient(send),
     tenants: createTenantClient(send),

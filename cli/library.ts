@@ -4,6 +4,7 @@
 //   const run = await mayfly.run({ image: "busybox", command: ["echo", "hello"] });
 //   if (run.outcome.kind === "exited") console.log(run.outcome.exitCode, run.stdout?.data);
 
+import type { ArtifactList } from "../core/artifacts.ts";
 import type { RunSignal, TerminalSize } from "../core/control.ts";
 import type { RunRequest } from "../core/request.ts";
 import type { Outcome, Run } from "../core/run.ts";
@@ -103,6 +104,16 @@ export class Runs {
   /** The bytes of one stream that are kept so far. */
   output(id: string, stream: StreamName, options?: CallOptions): Promise<Uint8Array<ArrayBuffer>> {
     return this.#client.readOutput(id, stream, options);
+  }
+
+  /** The files that a finished run has left, as its `artifacts` asked. */
+  artifacts(id: string, options?: CallOptions): Promise<ArtifactList> {
+    return this.#client.artifacts.list(id, options);
+  }
+
+  /** The bytes of one of them, by its path in the container. */
+  artifact(id: string, path: string, options?: CallOptions): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#client.artifacts.read(id, path, options);
   }
 
   /** To the run's program, which must have been started. Resolves when its host has been told. */

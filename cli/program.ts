@@ -1,6 +1,7 @@
 // The `mayfly` command as a function: arguments and a process' surroundings in, an exit code out.
 
 import { type Command, GLOBAL_FLAGS } from "./command.ts";
+import { artifacts } from "./commands/artifacts.ts";
 import { batch } from "./commands/batch.ts";
 import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
@@ -44,6 +45,7 @@ export const COMMANDS: readonly Command[] = [
   ps,
   inspect,
   logs,
+  artifacts,
   wait,
   kill,
   cancel,

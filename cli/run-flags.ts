@@ -3,6 +3,8 @@
 import type { FlagTable } from "./flags.ts";
 
 export const RUN_FLAGS = {
+  artifact: { value: "PATTERN", many: true, says: "Keep files that it leaves, such as '/out/**'." },
+  "artifacts-max": { value: "SIZE", says: "Bytes kept of them, together; 4MiB without it." },
   concurrency: { value: "KEY:MAX", says: "At most MAX of your runs with this key are on hosts at once." },
   cpus: { value: "NUMBER", says: "CPUs' worth of time, such as 0.5." },
   delay: { value: "DURATION", says: "Start no sooner than so long from now." },
@@ -81,6 +83,8 @@ export const FLAG_OF_FIELD: Readonly<Record<string, string>> = {
   priority: "--priority",
   pool: "--pool",
   "webhook.url": "--webhook",
+  "artifacts.paths": "--artifact",
+  "artifacts.max": "--artifacts-max",
   "limits.cpus": "--cpus",
   "limits.memory": "--memory",
   "limits.pids": "--pids-limit",

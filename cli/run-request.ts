@@ -43,6 +43,7 @@ export function buildRequest(
     user: flags.user,
     stdin: flags.interactive ? { stream: true } : undefined,
     terminal: flags.tty ? caller.terminal.size() : undefined,
+    artifacts: artifactsOf(flags),
     limits: nonEmpty(limitsOf(flags)),
     timeouts: nonEmpty({ queue: flags["queue-timeout"], run: timeoutOf(flags), grace: flags.grace }),
     network: flags.network,
@@ -107,6 +108,13 @@ function programOf(entrypoint: string | undefined, command: readonly string[]): 
   }
   if (command.length === 0) throw new UsageError('--entrypoint "" needs a COMMAND after IMAGE');
   return { entrypoint: command.slice(0, 1), command: nonEmptyList(command.slice(1)) };
+}
+
+function artifactsOf(flags: RunFlags): object | undefined {
+  const max = sizeOf("--artifacts-max", flags["artifacts-max"]);
+  if (flags.artifact.length > 0) return { paths: flags.artifact, max };
+  if (max !== undefined) throw new UsageError("--artifacts-max is of use with --artifact alone");
+  return undefined;
 }
 
 function limitsOf(flags: RunFlags): Record<string, unknown> {

@@ -63,8 +63,8 @@ local function requeue(run, id, p, at, how)
   redis.call('HSET', run, 'state', 'queued', 'queuedAt', at)
   if how.delay > 0 then redis.call('HSET', run, 'dueAt', p.dueAt) else redis.call('HDEL', run, 'dueAt') end
   if how.because ~= 'moved' then redis.call('HINCRBY', run, how.because, 1) end
-  redis.call('HDEL', run, 'host', 'holder', 'startedAt', 'givenUp', 'pulling', 'stdout', 'stderr', 'receipt')
-  redis.call('DEL', run .. ':stdout', run .. ':stderr')
+  redis.call('HDEL', run, 'host', 'holder', 'startedAt', 'givenUp', 'pulling', 'stdout', 'stderr', 'artifacts', 'receipt')
+  redis.call('DEL', run .. ':stdout', run .. ':stderr', run .. ':artifacts', run .. ':artifact-tar')
   file(id, p.tenant, p.state, 'queued')
   redis.call('ZADD', '${keys.deadlines}', p.dueAt + how.queueMs, id)
   local attempt = redis.call('HINCRBY', run, 'attempt', 1)

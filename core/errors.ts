@@ -46,6 +46,10 @@ export const REASONS = {
   image_access_denied: { code: "permission_denied", says: "The registry refuses these credentials for the image." },
   route_not_found: { code: "not_found", says: "There is no such route, or not with this method." },
   run_not_found: { code: "not_found", says: "There is no such run, or its retention is over." },
+  artifact_not_found: {
+    code: "not_found",
+    says: "The run has kept no such file: it asked for none, it left none, or none could be collected.",
+  },
   batch_not_found: { code: "not_found", says: "There is no such batch, or its retention is over." },
   key_not_found: { code: "not_found", says: "There is no API key with this id." },
   secret_not_found: { code: "not_found", says: "There is no such secret, or it has gone since the run was accepted." },

@@ -54,7 +54,7 @@ local function forget(id)
   sets[#sets + 1] = facet(held[1], '${DEAD_LETTERS}')
   for _, set in ipairs(sets) do redis.call('ZREM', set, id) end
   redis.call('ZREM', '${keys.webhooks}', 'run:' .. id)
-  redis.call('UNLINK', run, run .. ':stdout', run .. ':stderr', run .. ':stdin', run .. ':files', run .. ':waiters', '${keys.deliveries("run:")}' .. id)
+  redis.call('UNLINK', run, run .. ':stdout', run .. ':stderr', run .. ':stdin', run .. ':files', run .. ':artifacts', run .. ':artifact-tar', run .. ':waiters', '${keys.deliveries("run:")}' .. id)
   for _, state in ipairs({ 'queued', 'starting', 'running', 'finished' }) do
     if redis.call('EXISTS', in_state(held[1], state)) == 1 then return end
   end

@@ -9,6 +9,10 @@ export const keys = {
   stdin: (id: string) => `${TAG}:run:${id}:stdin`,
   /** String: the files that the run brings along, as JSON; gone when it has finished. */
   files: (id: string) => `${TAG}:run:${id}:files`,
+  /** Hash: where in `artifactTar` the bytes of each of the run's artifacts are, and what is told of it, by its path (artifacts.ts). */
+  artifacts: (id: string) => `${TAG}:run:${id}:artifacts`,
+  /** String: the run's artifacts, as the tar that is answered. */
+  artifactTar: (id: string) => `${TAG}:run:${id}:artifact-tar`,
   /** Strings: the kept bytes of each stream, so that an offset is a byte offset. */
   output: (id: string, stream: "stdout" | "stderr") => `${TAG}:run:${id}:${stream}`,
   /** Set: ids of the gateways that have a request waiting for the run. */

@@ -47,7 +47,7 @@ export const DEFAULTS = {
 
 type Range = { readonly min: number; readonly max: number };
 
-const size = (range: Range, says: string, fallback: string) =>
+export const size = (range: Range, says: string, fallback: string) =>
   z
     .string()
     .superRefine(inRange(range, parseSize, formatSize, SIZE_FORM))

@@ -1,5 +1,6 @@
 // What is made of a request: its defaults filled in, its words turned into numbers.
 
+import { planArtifacts } from "./artifacts.ts";
 import { DEFAULT_POOL, DEFAULTS, type RunRequest } from "./request.ts";
 import type { Retry } from "./retry.ts";
 import { parseDuration, parseSize } from "./units.ts";
@@ -13,6 +14,7 @@ export interface RunPlan {
     readonly diskBytes: number;
     readonly outputBytes: number;
   };
+  readonly artifacts: ReturnType<typeof planArtifacts> | undefined;
   readonly timeouts: {
     readonly queueMs: number;
     readonly startMs: number;
@@ -59,6 +61,7 @@ function makePlan(request: RunRequest): RunPlan {
       diskBytes: Math.min(checked(parseSize(limits.disk ?? DEFAULTS.disk)), memoryBytes),
       outputBytes: checked(parseSize(limits.output ?? DEFAULTS.output)),
     },
+    artifacts: request.artifacts && planArtifacts(request.artifacts),
     timeouts: {
       queueMs: checked(parseDuration(timeouts.queue ?? DEFAULTS.queue)),
       startMs: checked(parseDuration(timeouts.start ?? DEFAULTS.start)),

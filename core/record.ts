@@ -3,6 +3,7 @@
 // Both processes read one in every run, so most of it is read by hand. The request is held to its schema: a worker of an older
 // version must not run what it does not understand.
 
+import type { ArtifactFacts } from "./artifacts.ts";
 import type { TerminalSize } from "./control.ts";
 import { RunRequest } from "./request.ts";
 import { NOTHING_SEEN, Outcome, type Pulling, type Receipt, RunState, type StreamFacts } from "./run.ts";
@@ -48,6 +49,8 @@ export interface RunRecord {
   readonly receipt?: Receipt | undefined;
   readonly stdout?: StreamFacts | undefined;
   readonly stderr?: StreamFacts | undefined;
+  /** Of a run that asked for some, once they are stored. */
+  readonly artifacts?: ArtifactFacts | undefined;
 }
 
 type Hash = Readonly<Record<string, string | undefined>>;
@@ -84,6 +87,7 @@ export function parseRecord(hash: Hash): RunRecord | undefined {
     receipt: optional(json<Receipt>, hash, "receipt"),
     stdout: streamFacts(hash, "stdout"),
     stderr: streamFacts(hash, "stderr"),
+    artifacts: optional(json<ArtifactFacts>, hash, "artifacts"),
   };
 }
 

@@ -4,6 +4,7 @@
 // The OpenAPI document is generated from these schemas.
 
 import { z } from "zod";
+import { RunArtifacts } from "./artifacts.ts";
 import { TerminalSize } from "./control.ts";
 import { RunFiles } from "./files.ts";
 import { BOUNDS, DEFAULTS, duration, Limits, Timeouts } from "./limits.ts";
@@ -88,6 +89,7 @@ export const RunRequest = z
       .optional(),
     stdin: Stdin.optional(),
     files: RunFiles.optional(),
+    artifacts: RunArtifacts.optional(),
     upload: RunUpload.optional(),
     terminal: TerminalSize.optional(),
     limits: Limits.optional(),

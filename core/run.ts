@@ -2,6 +2,7 @@
 // asked for. The OpenAPI document is generated from these schemas.
 
 import { z } from "zod";
+import { ArtifactFacts } from "./artifacts.ts";
 import { type ErrorReason, REASONS } from "./errors.ts";
 import { RUN_ID_PATTERN } from "./ids.ts";
 
@@ -175,6 +176,7 @@ export const Run = z
     outcome: Outcome.optional(),
     stdout: Output.optional(),
     stderr: Output.optional(),
+    artifacts: ArtifactFacts.optional(),
     receipt: Receipt.optional(),
   })
   .meta({

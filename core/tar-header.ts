@@ -9,6 +9,8 @@ export interface TarHeader {
   readonly name: string;
   /** Permissions, and nothing else of st_mode. */
   readonly mode: number;
+  /** In whole seconds. */
+  readonly modifiedMs: number;
   /** The type flag: "0" of a file. */
   readonly flag: string;
   readonly size: number;
@@ -22,6 +24,7 @@ export const NAME_BYTES = 100;
 const NAME = [0, NAME_BYTES] as const;
 const MODE = [100, 108] as const;
 const SIZE = [124, 136] as const;
+const MODIFIED = [136, 148] as const;
 const SUM = [148, 156] as const;
 const FLAG = [156, 157] as const;
 const LINK = [157, 257] as const;
@@ -43,6 +46,7 @@ export function parseHeader(block: Buffer, broken: Broken): TarHeader | undefine
   return {
     name: prefix ? `${prefix}/${name}` : name,
     mode: number(MODE) & 0o777,
+    modifiedMs: number(MODIFIED) * 1000,
     flag: block.toString("latin1", ...FLAG).replace("\0", "0"),
     size: number(SIZE),
     linkTarget: textIn(block, LINK),
@@ -53,15 +57,20 @@ export interface HeaderOptions {
   /** "0" of a file, without it. */
   readonly flag?: string;
   readonly mode?: number;
+  readonly modifiedMs?: number;
 }
 
-/** Of an entry that belongs to root and is as old as 1970: equal names, sizes and modes make equal bytes. A name has at most 100 bytes. */
-export function formatHeader(name: string, size: number, { flag = "0", mode = 0o644 }: HeaderOptions = {}): Buffer {
+/** Of an entry that belongs to root and is, if nothing else is said, as old as 1970: equal names, sizes and modes make equal bytes. A name has at most 100 bytes. */
+export function formatHeader(
+  name: string,
+  size: number,
+  { flag = "0", mode = 0o644, modifiedMs = 0 }: HeaderOptions = {},
+): Buffer {
   const block = Buffer.alloc(BLOCK_BYTES);
   block.write(name, NAME[0], NAME[1], "utf8");
   block.write(`${octal(mode, 7)}\0${octal(0, 7)}\0${octal(0, 7)}\0`, MODE[0], "latin1");
   writeSize(block, size);
-  block.write(`${octal(0, 11)}\0`, 136, "latin1");
+  block.write(`${octal(Math.floor(modifiedMs / 1000), 11)}\0`, MODIFIED[0], "latin1");
   block.write(flag, FLAG[0], "latin1");
   block.write(POSIX_MAGIC, MAGIC[0], "latin1");
   const sum = sumOf(block) + " ".charCodeAt(0) * (SUM[1] - SUM[0]);

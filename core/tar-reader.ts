@@ -14,6 +14,7 @@ export interface TarEntry {
   readonly type: "file" | "directory" | "symlink" | "hardlink";
   /** Permissions. */
   readonly mode: number;
+  readonly modifiedMs: number;
   readonly size: number;
   /** Of a link. */
   readonly linkTarget: string;
@@ -91,7 +92,8 @@ async function* entryOf(
   const size = extension.size ?? header.size;
   if (type !== "file" && size > 0) throw broken(`${JSON.stringify(name)} is a ${type} with content`);
   reader.open(size);
-  yield { name, type, mode: header.mode, size, linkTarget, content: reader.content() };
+  const { mode, modifiedMs } = header;
+  yield { name, type, mode, modifiedMs, size, linkTarget, content: reader.content() };
   await reader.skip(paddingOf(size));
 }
 

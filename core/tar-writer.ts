@@ -8,13 +8,15 @@ export interface TarFile {
   readonly name: string;
   /** Permissions; readable by all without it. */
   readonly mode?: number;
+  /** 1970 without it. */
+  readonly modifiedMs?: number;
   readonly size: number;
   /** Called when it is the file's turn. It gives `size` bytes or fails. */
   content(): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
 /** The archive's two closing blocks of zeros. */
-const END = Buffer.alloc(2 * BLOCK_BYTES);
+export const END = Buffer.alloc(2 * BLOCK_BYTES);
 
 /** The archive. Equal files make equal bytes. Fails with what a content fails with, or with the signal's reason. */
 export async function* writeTar(files: Iterable<TarFile>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
@@ -31,9 +33,9 @@ export async function* writeTar(files: Iterable<TarFile>, signal: AbortSignal): 
   yield END;
 }
 
-function headOf({ name, size, mode }: TarFile): Buffer {
-  const flag = name.endsWith("/") ? "5" : "0";
-  const header = formatHeader(name, size, { flag, ...(mode === undefined ? {} : { mode }) });
+/** What stands before a file's content. */
+export function headOf({ name, size, ...facts }: Omit<TarFile, "content">): Buffer {
+  const header = formatHeader(name, size, { ...facts, flag: name.endsWith("/") ? "5" : "0" });
   return fitsHeader(name) ? header : Buffer.concat([paxHeader(name), header]);
 }
 

@@ -29,6 +29,7 @@ export function toRun(record: RunRecord, kept?: Kept): Run {
     ...(outcome ? { outcome } : {}),
     ...(kept && record.stdout ? { stdout: toOutput(record.stdout, kept.stdout) } : {}),
     ...(kept && record.stderr ? { stderr: toOutput(record.stderr, kept.stderr) } : {}),
+    ...(record.artifacts ? { artifacts: record.artifacts } : {}),
     ...(receipt ? { receipt } : {}),
   };
 }

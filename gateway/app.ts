@@ -33,6 +33,7 @@ import { requireScope } from "./middleware/require-scope.ts";
 import { wideEvent } from "./middleware/wide-event.ts";
 import { answerProblem, toProblem } from "./problem.ts";
 import { describeScopes } from "./route-scopes.ts";
+import { registerArtifacts } from "./routes/artifacts.ts";
 import { registerBatches } from "./routes/batches.ts";
 import { registerControl } from "./routes/control.ts";
 import { registerDeadLetters } from "./routes/dead-letters.ts";
@@ -121,6 +122,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerRaw(app, dispatcher, maxStdinBytes);
   registerBatches(app, { batches, dispatcher, log });
   registerOutput(app, dispatcher);
+  registerArtifacts(app, dispatcher);
   registerDeadLetters(app, dispatcher, webhooks.destinations);
   registerControl(app, dispatcher);
   registerEvents(app, dispatcher, log);

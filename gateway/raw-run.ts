@@ -39,6 +39,7 @@ export const RAW_WORDS: Readonly<Record<string, Word>> = {
   pids: { kind: "number", at: ["limits", "pids"], says: "limits.pids." },
   disk: { kind: "text", at: ["limits", "disk"], says: "limits.disk." },
   output: { kind: "text", at: ["limits", "output"], says: "limits.output." },
+  artifact: { kind: "list", at: ["artifacts", "paths"], says: "A pattern of artifacts.paths. Repeatable." },
   retries: { kind: "number", at: ["retries"], says: "As in a RunRequest." },
   priority: { kind: "number", at: ["priority"], says: "As in a RunRequest." },
   pool: { kind: "text", at: ["pool"], says: "As in a RunRequest." },

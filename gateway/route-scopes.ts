@@ -37,6 +37,8 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope>> = {
   "GET /v1/dead-letters": "read",
   "GET /v1/runs/:id": "read",
   "GET /v1/runs/:id/output/:stream": "read",
+  "GET /v1/runs/:id/artifacts": "read",
+  "GET /v1/runs/:id/artifacts/:path{.+}": "read",
   "GET /v1/runs/:id/events": "read",
   "GET /v1/runs/:id/deliveries": "read",
   // Which images start at once, and what is in them: no more than a run could find out.

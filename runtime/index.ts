@@ -45,6 +45,7 @@ export type {
   ProcessEnd,
   ProgramSignal,
   Sandbox,
+  SandboxArtifacts,
   SandboxEnd,
   SandboxFile,
   SandboxLimits,

@@ -12,6 +12,7 @@ import { Scope } from "../core/scope.ts";
 import type { Keyring } from "../core/secret.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
 import { untold } from "../telemetry/telemetry.ts";
+import { boundCollecting, collectArtifacts } from "./artifacts.ts";
 import { attemptObserver, type ObserveAttempt } from "./attempts.ts";
 import { openBrought } from "./brought.ts";
 import { Ending } from "./ending.ts";
@@ -157,22 +158,33 @@ export class Executor {
     stopStartClock();
     const stopRunClock = ending.after("run", plan.timeouts.runMs);
     scope.add("run clock", stopRunClock);
-    scope.add("stop", stopOn(ending, sandbox, plan.timeouts.graceMs));
+    const stopStopping = stopOn(ending, sandbox, plan.timeouts.graceMs);
+    scope.add("stop", stopStopping);
 
     if (sandbox.programStarted) ears.sandbox = sandbox;
     this.#followWindow(work, sandbox, spec.terminal);
     // Sent before anything that the program writes and before its end, and so stored as `running`: Redis does one after the other.
     gathered.ran = sandbox.programStarted;
     const told = sandbox.programStarted ? this.#tellStarted(work) : undefined;
-    const collected = Promise.all([this.#keep(work, sandbox), this.#feed(work, sandbox)]);
+    const artifacts = this.#collect(work, sandbox);
+    const collected = Promise.all([this.#keep(work, sandbox), this.#feed(work, sandbox), artifacts]);
     // Output that can no longer be stored ends the attempt, too: nobody would ever see what the program does.
-    gathered.end = await Promise.race([sandbox.ended, Promise.all([told, collected]).then(() => sandbox.ended)]);
+    await Promise.race([sandbox.programEnded, Promise.all([told, collected]).then(() => sandbox.programEnded)]);
     ears.sandbox = undefined;
     ending.settle();
     stopRunClock();
+    stopStopping();
+    scope.add("collecting", boundCollecting(sandbox, ending));
     watch.enter("collect");
+    gathered.end = await sandbox.ended;
     await collected;
     return gathered.end;
+  }
+
+  async #collect({ record, plan }: Work, sandbox: Sandbox): Promise<void> {
+    if (!plan.artifacts) return;
+    const lost = (error: unknown) => this.#options.log.warn("artifacts.lost", { run: record.id, error });
+    await collectArtifacts(sandbox, plan.artifacts, { sink: this.#options.store.artifacts(record), lost });
   }
 
   async #pull({ record, ending }: Work): Promise<HeldImage> {
@@ -276,7 +288,7 @@ function endOf(sandbox: Sandbox): AbortSignal {
 }
 
 function send(sandbox: Sandbox, signal: RunSignal): void {
-  if (signal === "SIGKILL") sandbox.kill();
+  if (signal === "SIGKILL") sandbox.killProgram();
   else sandbox.signal(signal);
 }
 

@@ -10,6 +10,7 @@ import { LEASE_MS, type Room } from "../core/offer.ts";
 import { parseFlatRecord, type RunRecord } from "../core/record.ts";
 import type { Outcome, Pulling, Receipt, StreamFacts } from "../core/run.ts";
 import { runTransition, transitions } from "../core/transitions.ts";
+import { ArtifactStore } from "./artifact-store.ts";
 
 /** One attempt of one run: who names it holds it, or is told that it does not. */
 export interface Attempt {
@@ -108,6 +109,11 @@ export class RunStore {
     const args = [id, attempt, this.#holder, offset, bytes];
     if ((await this.#run("append", transitionKeys.append(id, stream), args)) !== -1) return;
     throw new MayflyError("host_unavailable", `Redis has lost bytes of ${stream} that it had stored`);
+  }
+
+  /** Where an attempt's artifacts are kept. */
+  artifacts({ id, attempt }: Attempt): ArtifactStore {
+    return new ArtifactStore(this.#redis, { id, attempt }, this.#holder);
   }
 
   /** At most `length` bytes of the run's stdin from `offset`, and whether there can be more after what is there now. */

@@ -77,6 +77,7 @@ export function sandboxSpec({ record, plan, image, deadlineMs, secrets, brought 
     hostname: record.id.slice(-12),
     limits: plan.limits,
     terminal: latestSize(record),
+    artifacts: plan.artifacts,
     ...brought,
     deadlineMs,
   };

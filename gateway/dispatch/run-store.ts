@@ -9,6 +9,7 @@ import { parseRecord, type RunRecord } from "../../core/record.ts";
 import type { RunRequest } from "../../core/request.ts";
 import type { Outcome } from "../../core/run.ts";
 import { runTransition, transitions } from "../../core/transitions.ts";
+import { Artifacts } from "./artifacts.ts";
 import { Kept } from "./kept.ts";
 import { Lists } from "./lists.ts";
 import { Orders } from "./orders.ts";
@@ -42,6 +43,7 @@ export class RunStore {
   readonly orders: Orders;
   readonly lists: Lists;
   readonly kept: Kept;
+  readonly artifacts: Artifacts;
   readonly uploads: UploadPins;
   readonly #options: RunStoreOptions;
 
@@ -50,6 +52,7 @@ export class RunStore {
     this.orders = new Orders(options.redis);
     this.lists = new Lists(options.redis);
     this.kept = new Kept(options.redis);
+    this.artifacts = new Artifacts(options.redis);
     this.uploads = new UploadPins(options.redis);
   }
 

@@ -4,7 +4,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { MayflyError } from "../../core/errors.ts";
 import type { GatewayEnv } from "../context.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
-import type { Slice } from "../dispatch/run-store.ts";
+import { parseRange } from "../range.ts";
 import { FAILURES, NOT_FOUND, OutputParams, problem } from "./schemas.ts";
 
 const BYTES = { content: { "application/octet-stream": { schema: z.string().meta({ format: "binary" }) } } };
@@ -56,13 +56,4 @@ export function registerOutput(app: OpenAPIHono<GatewayEnv>, dispatcher: Dispatc
     const place = `bytes ${first}-${first + bytes.length - 1}/${state === "finished" ? length : "*"}`;
     return c.body(new Uint8Array(bytes), 206, { ...heads, "content-range": place });
   });
-}
-
-/** `bytes=0-99`, `bytes=100-`, `bytes=-100`. Undefined for what is not one such range: it is answered with everything. */
-export function parseRange(text: string | undefined): Slice | undefined {
-  const match = /^bytes=(\d{1,12})?-(\d{1,12})?$/.exec(text?.trim() ?? "");
-  if (!match) return undefined;
-  const [first, last] = [match[1], match[2]].map((digits) => (digits === undefined ? undefined : Number(digits)));
-  if (first === undefined) return last === undefined ? undefined : { first, last };
-  return last !== undefined && last < first ? undefined : { first, last };
 }

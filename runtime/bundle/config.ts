@@ -129,6 +129,7 @@ function processOf(spec: SandboxSpec, { rlimits }: BundleOptions): object {
       hasHome(spec) ? "kept" : "user",
       spec.terminal ? `${spec.terminal.rows}x${spec.terminal.columns}` : "none",
       hasFiles(spec) ? "files" : "none",
+      ...artifactArguments(spec),
       ...spec.argv,
     ],
     env: environment(spec),
@@ -143,6 +144,13 @@ function processOf(spec: SandboxSpec, { rlimits }: BundleOptions): object {
     },
     rlimits,
   };
+}
+
+/** As mayfly-init takes them: COUNT:FILES:BYTES and the patterns, or "none". */
+function artifactArguments({ artifacts }: SandboxSpec): string[] {
+  if (!artifacts) return ["none"];
+  const { patterns, maxFiles, maxBytes } = artifacts;
+  return [`${patterns.length}:${maxFiles}:${maxBytes}`, ...patterns];
 }
 
 export function hasHome(spec: SandboxSpec): boolean {

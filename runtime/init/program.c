@@ -2,7 +2,7 @@
 //
 // What is left to do needs the image's own files, and is safest done here, where a symlink in the image can lead nowhere
 // else: look up the user, make the working directory, find the program on PATH. Then it starts the program, reaps orphans, and
-// passes signals on. When the program ends it ends, and the kernel ends the rest.
+// passes signals on. When the program ends it sends the artifacts that are wanted (artifacts.h) and ends, and the kernel ends the rest.
 //
 // Why not let the program be PID 1: the kernel ignores signals to PID 1 that it does not handle, so SIGTERM would not
 // end a plain `sleep`, and a program that crashes by abort() would seem to exit well.
@@ -78,6 +78,18 @@ static void enter_workdir(const char *workdir) {
     if (error) give_up(REPORT_NO_WORKDIR, error, workdir);
 }
 
+static void report_with(enum report_kind kind, int descriptor) {
+    struct report message = {.kind = kind};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof descriptor)];
+    } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof descriptor)}};
+    memcpy(CMSG_DATA(&control.header), &descriptor, sizeof descriptor);
+    struct iovec bytes = {.iov_base = &message, .iov_len = sizeof message};
+    struct msghdr letter = {.msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    if (sendmsg(REPORT_FD, &letter, MSG_NOSIGNAL) != sizeof message) _exit(EXIT_NOT_EXECUTABLE);
+}
+
 // Hands the master to the watcher, and leaves the program's side at 0, 1 and 2.
 static void open_terminal(const struct launch *launch) {
     int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), unlock = 0;
@@ -86,15 +98,7 @@ static void open_terminal(const struct launch *launch) {
     struct winsize size = {.ws_row = launch->rows, .ws_col = launch->columns};
     if (slave < 0 || ioctl(slave, TIOCSWINSZ, &size)) give_up(REPORT_NO_SETUP, errno, "pseudo-terminal");
 
-    struct report message = {.kind = REPORT_TERMINAL};
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof master)];
-    } control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof master)}};
-    memcpy(CMSG_DATA(&control.header), &master, sizeof master);
-    struct iovec bytes = {.iov_base = &message, .iov_len = sizeof message};
-    struct msghdr letter = {.msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    if (sendmsg(REPORT_FD, &letter, MSG_NOSIGNAL) != sizeof message) _exit(EXIT_NOT_EXECUTABLE);
+    report_with(REPORT_TERMINAL, master);
     close(master);
     for (int fd = 0; fd <= 2; fd++) dup2(slave, fd);
     close(slave);
@@ -160,6 +164,11 @@ static bool reap(pid_t program, int *status) {
     }
 }
 
+// Only from outside: a process of the container's has a pid here, and what it sends is passed on.
+static bool is_end_signal(const struct signalfd_siginfo *signal) {
+    return signal->ssi_signo == END_SIGNAL && signal->ssi_pid == 0;
+}
+
 static int watch_over(pid_t program, int signals) {
     struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = REPORT_FD}};
     for (int status;;) {
@@ -167,7 +176,8 @@ static int watch_over(pid_t program, int signals) {
         if (fds[1].revents & (POLLHUP | POLLERR)) _exit(EXIT_NOT_EXECUTABLE); // The watcher is gone.
         struct signalfd_siginfo signal;
         if (!(fds[0].revents & POLLIN) || read(signals, &signal, sizeof signal) != sizeof signal) continue;
-        if (signal.ssi_signo != SIGCHLD) kill(program, (int)signal.ssi_signo);
+        if (is_end_signal(&signal)) kill(-1, SIGKILL);
+        else if (signal.ssi_signo != SIGCHLD) kill(program, (int)signal.ssi_signo);
         else if (reap(program, &status)) return status;
     }
 }
@@ -176,6 +186,26 @@ static uint32_t microseconds_since(const struct timespec *then) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint32_t)((now.tv_sec - then->tv_sec) * 1000000 + (now.tv_nsec - then->tv_nsec) / 1000);
+}
+
+// kill(2): -1 is everybody in the PID namespace but PID 1, and nobody forks past it.
+static void end_others(void) {
+    kill(-1, SIGKILL);
+    while (waitpid(-1, NULL, 0) > 0);
+}
+
+// How it ended is told before anything else is done: whatever comes of the artifacts, that stands.
+static void finish(const struct launch *launch, int status) {
+    int ends[2];
+    bool collects = launch->artifacts.count > 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0;
+    if (collects) {
+        report_with(REPORT_ARTIFACTS, ends[0]);
+        close(ends[0]);
+    }
+    report(REPORT_EXITED, (uint32_t)status);
+    if (!collects) return;
+    end_others();
+    send_artifacts(&launch->artifacts, ends[1]);
 }
 
 int run_launch(const struct launch *launch) {
@@ -198,6 +228,6 @@ int run_launch(const struct launch *launch) {
     for (int fd = 0; fd <= 2; fd++) close(fd);
 
     int status = watch_over(program, signals);
-    report(REPORT_EXITED, (uint32_t)status);
+    finish(launch, status);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

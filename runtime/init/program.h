@@ -1,6 +1,7 @@
 // The part of PID 1 that every container has: start the program, reap, pass signals on, tell how it ended.
 
 #pragma once
+#include "artifacts.h"
 #include "report.h"
 
 #include <stdbool.h>
@@ -13,6 +14,7 @@ struct launch {
     bool files;          // Files come first on stdin (files.h).
     bool terminal;       // Stdio is to be a pseudo-terminal of this size.
     unsigned short rows, columns;
+    struct artifacts artifacts; // To be sent once the program has ended.
     char **argv;         // NULL-terminated, at least one.
     struct timespec begun; // When the container was ready (CLOCK_MONOTONIC).
 };

@@ -145,6 +145,8 @@ static void receive_launch(struct launch *launch) {
     launch->files = program.flags & RUN_FILES;
     launch->rows = program.rows, launch->columns = program.columns;
     launch->terminal = program.rows > 0;
+    launch->artifacts = (struct artifacts){.patterns = point_at_strings(&at, program.patterns), .count = program.patterns,
+                                           .max_files = program.artifact_files, .max_bytes = program.artifact_bytes};
 }
 
 int main(void) {

@@ -46,7 +46,7 @@ uint32_t frame_u32(const struct frame *frame) {
 
 static bool value_is_possible(const struct frame *frame, const char **why) {
     switch (frame->type) {
-    case FRAME_CREDIT: *why = "credit of no output stream"; return frame->stream == 1 || frame->stream == 2;
+    case FRAME_CREDIT: *why = "credit of no output stream"; return frame->stream >= 1;
     case FRAME_SIGNAL: *why = "no such signal"; return frame_u32(frame) >= 1 && frame_u32(frame) < NSIG;
     case FRAME_STDIN: *why = "more than a chunk"; return frame->length <= MAX_CHUNK_BYTES;
     case FRAME_RESIZE:
@@ -64,7 +64,7 @@ enum frame_result frame_read(const uint8_t *bytes, size_t count, struct frame *f
     if (!type_is_known(header.type, &length)) return bad(why, "unknown frame type");
     if (header.length > MAX_FRAME_BYTES) return bad(why, "frame too long");
     if (length != ANY && header.length != (uint32_t)length) return bad(why, "wrong length for its type");
-    if (header.zero != 0 || header.stream > 2) return bad(why, "malformed header");
+    if (header.zero != 0 || header.stream > 3) return bad(why, "malformed header");
     if (header.stream != 0 && header.type != FRAME_CREDIT) return bad(why, "a stream where there is none");
     if (count - sizeof header < header.length) return FRAME_PARTIAL;
     *frame = (struct frame){header.type, header.stream, bytes + sizeof header, header.length};
@@ -99,7 +99,7 @@ static bool limits_are_possible(const struct run_header *header) {
 
 static bool counts_are_possible(const struct run_header *header) {
     return header->layers >= 1 && header->layers <= MAX_LAYERS && header->arguments >= 1 &&
-           header->arguments <= MAX_STRINGS && header->environment <= MAX_STRINGS - header->arguments &&
+           header->arguments <= MAX_STRINGS && header->environment <= MAX_STRINGS - header->arguments && header->patterns <= MAX_PATTERNS &&
            (header->flags & ~(RUN_KEEP_HOME | RUN_FILES)) == 0 && !(header->flags & RUN_FILES && header->rows) && (header->rows == 0) == (header->columns == 0) &&
            header->rows <= TERMINAL_SIDE_MAX && header->columns <= TERMINAL_SIDE_MAX;
 }
@@ -134,6 +134,10 @@ bool frame_read_run(const struct frame *frame, struct run_request *run, const ch
     for (uint32_t i = 0; i < header->environment; i++) {
         const char *variable = next_string(&at, end);
         if (!variable || !strchr(variable, '=')) return refuse(why, "an environment entry without =");
+    }
+    for (uint32_t i = 0; i < header->patterns; i++) {
+        const char *pattern = next_string(&at, end);
+        if (!pattern || pattern[0] != '/') return refuse(why, "a pattern that is no absolute path");
     }
     if (at != end) return refuse(why, "more than a run");
     run->program_bytes = (size_t)(end - run->program);

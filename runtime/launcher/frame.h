@@ -18,7 +18,7 @@ struct run_request {
     struct run_header header;
     const char *id, *hostname;
     const char *layers;    // header.layers strings, one after the other.
-    const char *program;   // user, workdir, arguments, environment: what the init is handed as it stands.
+    const char *program;   // user, workdir, arguments, environment, patterns: what the init is handed as it stands.
     size_t program_bytes;
 };
 

@@ -78,7 +78,7 @@ export async function createLauncherDriver(options: LauncherDriverOptions): Prom
     const run = runFrame(spec);
     await available(launcher);
     signal.throwIfAborted();
-    const sandbox = new LauncherSandbox(connections, run);
+    const sandbox = new LauncherSandbox(connections, run, { hasArtifacts: spec.artifacts !== undefined });
     return untilOpened(sandbox, { signal, guard, sent: sendFiles(sandbox, spec) });
   }
 
@@ -114,6 +114,7 @@ function runFrame(spec: SandboxSpec): Buffer {
     env: environment(spec),
     keepHome: hasHome(spec),
     hasFiles: hasFiles(spec),
+    artifacts: spec.artifacts,
     cpuQuotaUs: Math.round(spec.limits.cpus * CPU_PERIOD_US),
     terminal: spec.terminal,
   });

@@ -2,6 +2,7 @@
 
 import { constants } from "node:os";
 import { MayflyError } from "../../core/errors.ts";
+import { END_SIGNAL } from "../task/end-signal.ts";
 import { requestRefused } from "../task/request-refused.ts";
 import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd, TerminalSize } from "../task/sandbox.ts";
 import { signalName } from "../task/signal-name.ts";
@@ -26,18 +27,21 @@ export class LauncherSandbox implements Sandbox {
   readonly stdin: InputStream;
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
+  readonly artifacts: OutputStream | undefined;
   readonly ended: Promise<SandboxEnd>;
+  readonly programEnded: Promise<void>;
   /** Resolves when the program has been started or has ended; rejects with why it was not. */
   readonly opened: Promise<void>;
   readonly #connections: FrameConnections;
   readonly #connection: FrameConnection;
   readonly #opened = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<SandboxEnd>();
+  readonly #programEnded = Promise.withResolvers<void>();
   readonly #released = Promise.withResolvers<string>();
   #started: { startMs: number } | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(connections: FrameConnections, run: Buffer) {
+  constructor(connections: FrameConnections, run: Buffer, { hasArtifacts = false } = {}) {
     this.#connections = connections;
     this.#connection = connections.take();
     this.#connection.onFrame = (frame) => this.#on(frame);
@@ -45,10 +49,12 @@ export class LauncherSandbox implements Sandbox {
     this.stdin = new InputStream(send);
     this.stdout = new OutputStream(1, send);
     this.stderr = new OutputStream(2, send);
+    this.artifacts = hasArtifacts ? new OutputStream(3, send) : undefined;
     this.opened = this.#opened.promise;
     this.ended = this.#ended.promise;
+    this.programEnded = this.#programEnded.promise;
     // Whoever awaits them is told; nobody has to.
-    for (const promise of [this.opened, this.ended]) promise.catch(() => {});
+    for (const promise of [this.opened, this.ended, this.programEnded]) promise.catch(() => {});
     this.#connection.onClose = () => this.#onClosed();
     send(run);
   }
@@ -71,6 +77,11 @@ export class LauncherSandbox implements Sandbox {
 
   resize({ rows, columns }: TerminalSize): void {
     this.#send(encodeResize(rows, columns));
+  }
+
+  killProgram(): void {
+    if (this.artifacts && this.#started) this.#send(encodeU32(FRAME.SIGNAL, END_SIGNAL));
+    else this.kill();
   }
 
   kill(): void {
@@ -99,8 +110,11 @@ export class LauncherSandbox implements Sandbox {
         return this.#output(stream)?.finish();
       case FRAME.CREDIT:
         return this.stdin.credit(payload.readUInt32LE(0));
+      case FRAME.COLLECTING:
+        return this.#programEnded.resolve();
       case FRAME.EXITED:
         this.#opened.resolve(); // 127 and 126 come without a start.
+        this.#programEnded.resolve();
         return this.#ended.resolve(toEnd(payload));
       case FRAME.FAILED:
         return this.#fail(toError(payload));
@@ -110,12 +124,13 @@ export class LauncherSandbox implements Sandbox {
   }
 
   #output(stream: number): OutputStream | undefined {
-    return stream === 1 ? this.stdout : stream === 2 ? this.stderr : undefined;
+    return [undefined, this.stdout, this.stderr, this.artifacts][stream];
   }
 
   /** A promise that is settled already stays as it is. */
   #fail(error: MayflyError): void {
     this.#opened.reject(error);
+    this.#programEnded.reject(error);
     this.#ended.reject(error);
   }
 
@@ -129,7 +144,8 @@ export class LauncherSandbox implements Sandbox {
 
   #endStreams(why?: MayflyError): void {
     this.stdin.destroy();
-    for (const output of [this.stdout, this.stderr]) if (!output.readableEnded) output.destroy(why);
+    for (const output of [this.stdout, this.stderr, this.artifacts])
+      if (output && !output.readableEnded) output.destroy(why);
   }
 
   async #release(): Promise<void> {

@@ -33,10 +33,12 @@ struct plan {
 enum { BLANK_GO = 'g' };
 
 // launcher → blank: the program, before the image. Followed by the strings of frame.h's
-// run_request.program: user, workdir, arguments, environment.
+// run_request.program: user, workdir, arguments, environment, patterns.
 struct blank_program {
     uint32_t bytes; // Of the strings.
     uint32_t arguments, environment;
     uint16_t rows, columns;
     uint32_t flags; // enum run_flag
+    uint32_t patterns, artifact_files;
+    uint64_t artifact_bytes;
 };

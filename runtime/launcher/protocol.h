@@ -17,8 +17,9 @@
 //   RUN     ────────────────▶                       takes a blank if there was no PREPARE; image, limits, program
 //           ◀──────────────── STARTED               the program has been executed
 //   STDIN…  ────────────────▶                       as much as CREDIT of stream 0 allows
-//   CREDIT  ────────────────▶                       the worker has room for more of stream 1 or 2
+//   CREDIT  ────────────────▶                       the worker has room for more of stream 1, 2 or 3
 //           ◀──────────────── OUTPUT… END           stream 1 and 2, each to its end
+//           ◀──────────────── COLLECTING            only if it has artifacts: the program has ended; they are stream 3, to its end
 //           ◀──────────────── EXITED                PID 1 is gone, the cgroup has been read
 //   RELEASE ────────────────▶
 //           ◀──────────────── RELEASED              cgroup, mounts and namespaces are gone
@@ -37,13 +38,14 @@
 #include <stdint.h>
 
 enum {
-    PROTOCOL_VERSION = 2,
+    PROTOCOL_VERSION = 3,
     FRAME_HEADER_BYTES = 8,
     MAX_FRAME_BYTES = 1048576, // Of a payload. Arguments and environment are far smaller by the worker's own bounds.
     MAX_CHUNK_BYTES = 65536,   // Of STDIN and OUTPUT: what a pipe holds.
     STREAM_WINDOW_BYTES = 262144, // The credit each stream begins with.
     MAX_LAYERS = 500,          // overlayfs' own limit.
     MAX_STRINGS = 8192,        // Of arguments and environment together.
+    MAX_PATTERNS = 32,         // Of artifacts.
     MAX_ID_BYTES = 128,
     MAX_HOSTNAME_BYTES = 63,   // The kernel's own, less its NUL.
 };
@@ -51,7 +53,7 @@ enum {
 struct frame_header {
     uint32_t length; // Of the payload.
     uint8_t type;
-    uint8_t stream;  // Of STDIN, OUTPUT, END and CREDIT: 0, 1 or 2. Else 0.
+    uint8_t stream;  // Of STDIN, OUTPUT, END and CREDIT: 0, 1, 2, or 3 (artifacts, a tar as init/artifacts.h has it). Else 0.
     uint16_t zero;
 };
 
@@ -79,6 +81,7 @@ enum frame_type {
     FRAME_RELEASED = 38,  //             none, or why it could not be removed
     FRAME_STATUS_IS = 39, //             struct status, then the names of the cgroups of blanks, ready or being made, each with its NUL
     FRAME_RESET_DONE = 40, //            ids of what was removed, each with its NUL
+    FRAME_COLLECTING = 41, //            none
 };
 
 enum run_flag {
@@ -87,7 +90,7 @@ enum run_flag {
 };
 
 // Followed by NUL-terminated strings, in this order: id, hostname, layers (the topmost first), user, workdir, arguments,
-// environment. Nothing may follow them.
+// environment, patterns of artifacts. Nothing may follow them.
 struct run_header {
     uint64_t deadline_ms;  // From now; 0 leaves what PREPARE has set.
     uint64_t memory_bytes;
@@ -99,6 +102,9 @@ struct run_header {
     uint16_t flags;        // enum run_flag.
     uint32_t arguments;
     uint32_t environment;
+    uint64_t artifact_bytes; // Of all artifacts at the most.
+    uint32_t artifact_files;
+    uint32_t patterns;       // 0: no artifacts, and no stream of them.
 };
 
 struct started {

@@ -1,9 +1,9 @@
 // The worker's mirror of protocol.h: the frames between a worker and the launcher. What each means, and in what order they may
 // come, is told there; a test holds the numbers of the two together.
 
-import type { SandboxLimits } from "../task/sandbox.ts";
+import type { SandboxArtifacts, SandboxLimits } from "../task/sandbox.ts";
 
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 export const FRAME_HEADER_BYTES = 8;
 export const MAX_FRAME_BYTES = 1_048_576;
 export const MAX_CHUNK_BYTES = 65_536;
@@ -31,11 +31,12 @@ export const FRAME = {
   RELEASED: 38,
   STATUS_IS: 39,
   RESET_DONE: 40,
+  COLLECTING: 41,
 } as const;
 
 export interface Frame {
   readonly type: number;
-  /** Of OUTPUT, END and CREDIT: 0, 1 or 2. */
+  /** Of OUTPUT, END and CREDIT: 0, 1, 2 or 3. */
   readonly stream: number;
   readonly payload: Buffer;
 }
@@ -84,6 +85,7 @@ export interface RunFrame {
   readonly keepHome: boolean;
   /** Files come first on stdin (task/files.ts); never with a terminal. */
   readonly hasFiles: boolean;
+  readonly artifacts?: SandboxArtifacts | undefined;
   readonly limits: SandboxLimits;
   readonly cpuQuotaUs: number;
   readonly deadlineMs: number;
@@ -94,11 +96,11 @@ export interface RunFrame {
 export const RUN_FLAG = { KEEP_HOME: 1, FILES: 2 } as const;
 
 /** struct run_header, in bytes. */
-export const RUN_HEADER_BYTES = 48;
+export const RUN_HEADER_BYTES = 64;
 
 /** A RUN frame: struct run_header, then its strings. */
 export function encodeRun(run: RunFrame): Buffer {
-  const { id, hostname, layers, user, workdir, argv, env, limits, terminal } = run;
+  const { id, hostname, layers, user, workdir, argv, env, artifacts, limits, terminal } = run;
   const header = Buffer.allocUnsafe(RUN_HEADER_BYTES);
   header.writeBigUInt64LE(BigInt(Math.max(1, Math.floor(run.deadlineMs))), 0);
   header.writeBigUInt64LE(BigInt(limits.memoryBytes), 8);
@@ -111,7 +113,10 @@ export function encodeRun(run: RunFrame): Buffer {
   header.writeUInt16LE((run.keepHome ? RUN_FLAG.KEEP_HOME : 0) | (run.hasFiles ? RUN_FLAG.FILES : 0), 38);
   header.writeUInt32LE(argv.length, 40);
   header.writeUInt32LE(env.length, 44);
-  const strings = [id, hostname, ...layers, user, workdir, ...argv, ...env];
+  header.writeBigUInt64LE(BigInt(artifacts?.maxBytes ?? 0), 48);
+  header.writeUInt32LE(artifacts?.maxFiles ?? 0, 56);
+  header.writeUInt32LE(artifacts?.patterns.length ?? 0, 60);
+  const strings = [id, hostname, ...layers, user, workdir, ...argv, ...env, ...(artifacts?.patterns ?? [])];
   return encodeFrame(FRAME.RUN, Buffer.concat([header, Buffer.from(`${strings.join("\0")}\0`)]));
 }
 

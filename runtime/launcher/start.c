@@ -32,12 +32,29 @@ static bool is_terminal_master(int descriptor) {
     return fstat(descriptor, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(5, 2);
 }
 
+// Whatever else it is that PID 1 does to it: a socket can always be read without waiting (MSG_DONTWAIT).
+static bool is_socket(int descriptor) {
+    struct stat status;
+    return fstat(descriptor, &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
 static void on_started(struct sandbox *sandbox, uint32_t start_us) {
     int64_t all_us = now_us() - sandbox->asked_us;
     struct started started = {.start_us = start_us, .was_blank = sandbox->was_ready};
     started.furnish_us = all_us > start_us ? (uint64_t)(all_us - start_us) : 0;
     sandbox->state = RUNNING;
     sandbox_tell(sandbox, FRAME_STARTED, &started, sizeof started);
+}
+
+static void on_artifacts(struct sandbox *sandbox, int descriptor) {
+    if (sandbox->connection && is_socket(descriptor)) streams_use_artifacts(&sandbox->streams, descriptor);
+    else if (descriptor >= 0) close(descriptor);
+}
+
+// How it ended stands from here on, whatever comes of its artifacts.
+static void on_exited(struct sandbox *sandbox, uint32_t status) {
+    sandbox->exit_report = (int)(status & 0xff7f);
+    if (sandbox->streams.artifacts) sandbox_tell(sandbox, FRAME_COLLECTING, NULL, 0);
 }
 
 static void on_no_files(struct sandbox *sandbox, unsigned which, int error) {
@@ -54,8 +71,9 @@ static void on_report(struct sandbox *sandbox, const struct report *report, int 
         if (sandbox->connection && is_terminal_master(descriptor)) streams_use_terminal(&sandbox->streams, descriptor);
         else close(descriptor); // Nobody is there to use it, or it is something else.
         return;
+    case REPORT_ARTIFACTS: return on_artifacts(sandbox, descriptor);
     case REPORT_STARTED: return on_started(sandbox, report->value);
-    case REPORT_EXITED: sandbox->exit_report = (int)(report->value & 0xff7f); return;
+    case REPORT_EXITED: return on_exited(sandbox, report->value);
     case REPORT_NO_EXEC: return; // The init's own exit code is 127 or 126, as a shell's.
     case REPORT_NO_USER: return sandbox_tell_failed(sandbox, "user", "the image has no such user or group");
     case REPORT_NO_WORKDIR: return sandbox_tell_failed(sandbox, "workdir", strerror(error));
@@ -67,7 +85,8 @@ static void on_report(struct sandbox *sandbox, const struct report *report, int 
 // Nothing that PID 1 says is believed twice, out of order, or once it has nothing more to say.
 static bool is_expected(const struct sandbox *sandbox, const struct report *report) {
     return sandbox->state >= STARTING && report->kind > sandbox->last_report && report->kind > REPORT_READY &&
-           report->kind <= REPORT_LAST && (report->kind != REPORT_TERMINAL || sandbox->streams.terminal);
+           report->kind <= REPORT_LAST && (report->kind != REPORT_TERMINAL || sandbox->streams.terminal) &&
+           (report->kind != REPORT_ARTIFACTS || sandbox->streams.artifacts);
 }
 
 static ssize_t receive_report(int channel, struct report *report, int *descriptor) {
@@ -101,7 +120,7 @@ void start_read_reports(struct sandbox *sandbox) {
             sandbox->last_report = report.kind;
             on_report(sandbox, &report, descriptor);
         }
-        if (descriptor >= 0 && !(is_taken && report.kind == REPORT_TERMINAL)) close(descriptor);
+        if (descriptor >= 0 && !(is_taken && (report.kind == REPORT_TERMINAL || report.kind == REPORT_ARTIFACTS))) close(descriptor);
         if (!is_taken || report.kind >= REPORT_EXITED) break;
     }
     loop_remove(&sandbox->channel); // It has said all it may.
@@ -121,7 +140,9 @@ static bool send_program(struct sandbox *sandbox) {
     if (!read_request(sandbox, &run)) return false; // It has been read before.
     struct blank_program head = {.bytes = (uint32_t)run.program_bytes, .arguments = run.header.arguments,
                                  .environment = run.header.environment, .rows = run.header.rows,
-                                 .columns = run.header.columns, .flags = run.header.flags};
+                                 .columns = run.header.columns, .flags = run.header.flags,
+                                 .patterns = run.header.patterns, .artifact_files = run.header.artifact_files,
+                                 .artifact_bytes = run.header.artifact_bytes};
     size_t all = sizeof head + run.program_bytes, sent = sandbox->program_sent;
     struct iovec parts[2] = {{&head, sizeof head}, {(void *)run.program, run.program_bytes}};
     unsigned first = sent < sizeof head ? 0 : 1;
@@ -202,7 +223,7 @@ void start_sandbox(struct sandbox *sandbox) {
     struct run_request run;
     if (!read_request(sandbox, &run)) return sandbox_on_failure(sandbox, "protocol", "a run that cannot be read");
     sandbox->state = STARTING;
-    streams_open(&sandbox->streams, sandbox->blank->streams, run.header.rows > 0);
+    streams_open(&sandbox->streams, sandbox->blank->streams, run.header.rows > 0, run.header.patterns > 0);
     if (!loop_add(&sandbox->channel, sandbox->blank->channel, EPOLLIN | EPOLLOUT, on_channel))
         return sandbox_on_failure(sandbox, "init", strerror(errno));
     if (send_program(sandbox)) furnish(sandbox);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -43,7 +44,8 @@ static void on_output(struct source *source, uint32_t events) {
     // Without credit not even an end of file is looked at: a hang-up cannot be masked, so the descriptor is not watched then.
     if (!may_read(stream)) return loop_remove(&stream->source);
     size_t room = stream->credit < sizeof buffer ? stream->credit : sizeof buffer;
-    ssize_t got = read(stream->fd, buffer, room);
+    // PID 1 has its hands on the other flags of the socket; not on these.
+    ssize_t got = index == ARTIFACTS ? recv(stream->fd, buffer, room, MSG_DONTWAIT) : read(stream->fd, buffer, room);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
     // A terminal that nobody holds any more says EIO.
     if (got <= 0) return finish_output(stream, index);
@@ -65,8 +67,7 @@ const char *streams_on_credit(struct streams *streams, const struct frame *frame
 }
 
 void streams_resume(struct streams *streams) {
-    watch_output(&streams->of[STDOUT]);
-    watch_output(&streams->of[STDERR]);
+    for (int i = STDOUT; i <= ARTIFACTS; i++) watch_output(&streams->of[i]);
 }
 
 // ---- Input ------------------------------------------------------------------------------------------------------------
@@ -165,9 +166,10 @@ static void open_stream(struct streams *streams, int index, int fd) {
     else watch_output(stream);
 }
 
-void streams_open(struct streams *streams, int fds[STREAMS], bool terminal) {
+void streams_open(struct streams *streams, int fds[STDIO], bool terminal, bool artifacts) {
     streams->terminal = terminal;
-    for (int i = 0; i < STREAMS; i++) {
+    streams->artifacts = artifacts;
+    for (int i = 0; i < STDIO; i++) {
         // In place of these two pipes, which the init closes, the terminal is still to come.
         if (terminal && i != STDERR) close(fds[i]);
         else open_stream(streams, i, fds[i]);
@@ -183,15 +185,19 @@ void streams_use_terminal(struct streams *streams, int master) {
     settle_input(streams);
 }
 
+void streams_use_artifacts(struct streams *streams, int socket) {
+    open_stream(streams, ARTIFACTS, socket);
+}
+
 void streams_resize(struct streams *streams, unsigned rows, unsigned columns) {
     struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
     if (streams->terminal && streams->of[STDOUT].fd >= 0) ioctl(streams->of[STDOUT].fd, TIOCSWINSZ, &size);
 }
 
 void streams_end_unopened(struct streams *streams) {
-    for (int i = STDOUT; i <= STDERR; i++) {
+    for (int i = STDOUT; i <= ARTIFACTS; i++) {
         struct stream *stream = &streams->of[i];
-        if (stream->opened) continue;
+        if (stream->opened || (i == ARTIFACTS && !streams->artifacts)) continue;
         stream->opened = true;
         connection_send(streams->connection, FRAME_END, (unsigned)i, NULL, 0);
     }

@@ -61,6 +61,7 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
         cgroupPath: cgroupOf(spec.id),
         pidsLimit: pidsLimit(spec),
         layout: options.layout,
+        hasArtifacts: spec.artifacts !== undefined,
       });
     } catch (error) {
       await rm(bundle, { recursive: true, force: true });
@@ -87,7 +88,8 @@ export function createOciDriver(options: OciDriverOptions): SandboxDriver {
     const { shim, runtime, init, mountpoint, uidBase } = options;
     const snapshot = overlaySnapshot(spec.image, { sizeBytes: spec.limits.diskBytes });
     const sizes = [String(snapshot.sizeBytes), String(uidBase), String(spec.deadlineMs)];
-    return [shim, runtime, runtimeRoot, spec.id, bundle, init, mountpoint, ...sizes, ...snapshot.lower];
+    const artifacts = spec.artifacts ? "artifacts" : "none";
+    return [shim, runtime, runtimeRoot, spec.id, bundle, init, mountpoint, ...sizes, artifacts, ...snapshot.lower];
   }
 
   async function removeLeftovers(): Promise<string[]> {

@@ -8,6 +8,7 @@ import { monotonicMs } from "../../core/clock.ts";
 import { isErrno, MayflyError } from "../../core/errors.ts";
 import { limitPids, readUsage, removeCgroup } from "../cgroup/cgroup.ts";
 import type { CgroupLayout } from "../cgroup/layout.ts";
+import { END_SIGNAL } from "./end-signal.ts";
 import { requestRefused } from "./request-refused.ts";
 import type { ProcessEnd, ProgramSignal, Sandbox, SandboxEnd, TerminalSize } from "./sandbox.ts";
 import { type ShimEvent, ShimProcess } from "./shim-process.ts";
@@ -24,19 +25,23 @@ export interface OciSandboxOptions {
   /** Of the program and its init, to be set when the OCI runtime's own processes have left the cgroup. */
   readonly pidsLimit: number;
   readonly layout: CgroupLayout;
+  readonly hasArtifacts: boolean;
 }
 
 export class OciSandbox implements Sandbox {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
+  readonly artifacts: Readable | undefined;
   readonly ended: Promise<SandboxEnd>;
+  readonly programEnded: Promise<void>;
   /** Resolves when the program has been started or has ended; rejects with why it was not. */
   readonly opened: Promise<void>;
   readonly #options: OciSandboxOptions;
   readonly #shim: ShimProcess;
   readonly #opened = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<SandboxEnd>();
+  readonly #collecting = Promise.withResolvers<void>();
   #createdAtMs = 0;
   #startedAtMs: number | undefined;
   #over = false;
@@ -48,8 +53,10 @@ export class OciSandbox implements Sandbox {
     this.ended = this.#ended.promise;
     this.ended.catch(() => {}); // Whoever awaits `ended` is told; nobody has to.
     this.opened.catch(() => {});
-    this.#shim = new ShimProcess(options.argv, (event) => this.#on(event));
-    ({ stdin: this.stdin, stdout: this.stdout, stderr: this.stderr } = this.#shim);
+    this.programEnded = Promise.race([this.#collecting.promise, this.ended.then(() => {})]);
+    this.programEnded.catch(() => {});
+    this.#shim = new ShimProcess(options.argv, (event) => this.#on(event), options);
+    ({ stdin: this.stdin, stdout: this.stdout, stderr: this.stderr, artifacts: this.artifacts } = this.#shim);
   }
 
   get programStarted(): boolean {
@@ -72,6 +79,11 @@ export class OciSandbox implements Sandbox {
     this.#shim.tell(`resize ${rows} ${columns}`);
   }
 
+  killProgram(): void {
+    if (this.artifacts && this.programStarted) this.#shim.tell(`signal ${END_SIGNAL}`);
+    else this.kill();
+  }
+
   kill(): void {
     this.#shim.tell("kill");
   }
@@ -89,6 +101,8 @@ export class OciSandbox implements Sandbox {
       case "started":
         this.#startedAtMs = monotonicMs();
         return this.#opened.resolve(this.#limitPids());
+      case "collecting":
+        return this.#collecting.resolve();
       case "ended":
         this.#over = true;
         this.#opened.resolve(); // 127 and 126 come without a start.
@@ -144,6 +158,7 @@ export class OciSandbox implements Sandbox {
     clearTimeout(overdue);
     this.stdout.destroy();
     this.stderr.destroy();
+    this.artifacts?.destroy();
     await removeCgroup(this.#options.layout, this.#options.cgroupPath);
     await rm(this.#options.runtimeState, { recursive: true, force: true }); // Of a shim that was killed.
     await rm(this.#options.bundle, { recursive: true, force: true });

@@ -34,6 +34,15 @@ export interface SandboxFile {
   readonly content: Uint8Array;
 }
 
+/** Files that are to be had of the container once its program has ended. */
+export interface SandboxArtifacts {
+  /** Absolute, at least one: `*`, `?` and `[…]` within a name, `**` for any number of directories. What is in a directory that is named is, too. */
+  readonly patterns: readonly string[];
+  readonly maxFiles: number;
+  /** Of all of them together. */
+  readonly maxBytes: number;
+}
+
 /** One whose bytes come as they are wanted. */
 export interface StreamedFile {
   /** As of a SandboxFile; one that ends in a slash is a directory, which is made if it is missing, and has no bytes. */
@@ -66,6 +75,7 @@ export interface SandboxSpec {
   readonly streamed?: AsyncIterable<StreamedFile> | undefined;
   /** Written in order, in place of files that are there. Not with a terminal. */
   readonly files?: readonly SandboxFile[] | undefined;
+  readonly artifacts?: SandboxArtifacts | undefined;
   /** The sandbox is killed this long after `open` is called, unless `extend` is called first. */
   readonly deadlineMs: number;
 }
@@ -99,6 +109,13 @@ export interface Sandbox {
   /** Ends when every process that held the stream is gone. Reading slowly slows the program and nothing else. */
   readonly stdout: Readable;
   readonly stderr: Readable;
+  /**
+   * If artifacts were asked for: a tar of them, from a container that is not to be trusted, as init/artifacts.h has it. It begins when
+   * the program has ended, is cut short if the sandbox is killed, and holds the sandbox open until it is read.
+   */
+  readonly artifacts?: Readable | undefined;
+  /** Resolves when the program has ended: then nothing is left but to collect. Before `ended` only if artifacts were asked for; rejects as it does. */
+  readonly programEnded: Promise<void>;
   /** False if there was nothing to execute: the program does not exist in the image, or is none. Then it has ended already. */
   readonly programStarted: boolean;
   /** Of the time that `open` took, the part from the finished container to the program's first instruction. */
@@ -114,6 +131,8 @@ export interface Sandbox {
   signal(signal: ProgramSignal): void;
   /** The terminal's new size, of which the kernel tells the program by SIGWINCH. Does nothing without a terminal. */
   resize(size: TerminalSize): void;
+  /** SIGKILL to every process of the program's; artifacts are collected all the same. Without any it is `kill`. */
+  killProgram(): void;
   /** SIGKILL to every process of the sandbox, at once. */
   kill(): void;
   /** Kills what still runs and removes everything. Resolves when it is gone; rejects if something could not be removed. */

@@ -13,6 +13,7 @@ const MAX_LINE_CHARS = 4096;
 export type ShimEvent =
   | { readonly kind: "created" }
   | { readonly kind: "started" }
+  | { readonly kind: "collecting" }
   | { readonly kind: "ended"; readonly process: ProcessEnd }
   | { readonly kind: "failed"; readonly stage: string; readonly message: string }
   | { readonly kind: "released" }
@@ -21,7 +22,7 @@ export type ShimEvent =
 /** Reads one line of the shim's, such as `exited signal 9` or `failed user the image has no such user or group`. */
 export function parseShimLine(line: string): ShimEvent {
   const [word, ...rest] = line.split(" ");
-  if (word === "created" || word === "started" || word === "released") return { kind: word };
+  if (word === "created" || word === "started" || word === "collecting" || word === "released") return { kind: word };
   if (word === "failed") return { kind: "failed", stage: rest[0] ?? "", message: rest.slice(1).join(" ") };
   if (word === "exited" && rest.length === 2) {
     const value = Number(rest[1]);
@@ -35,6 +36,8 @@ export class ShimProcess {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
+  /** If they were asked for. */
+  readonly artifacts: Readable | undefined;
   /** Resolves when the shim process itself is gone. */
   readonly gone: Promise<void>;
   readonly #child: ChildProcess;
@@ -42,20 +45,28 @@ export class ShimProcess {
   #text = "";
 
   /** `onEvent` hears every line in order, then `gone`. */
-  constructor(argv: readonly [string, ...string[]], onEvent: (event: ShimEvent) => void) {
-    this.#child = startProcess(argv, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
+  constructor(
+    argv: readonly [string, ...string[]],
+    onEvent: (event: ShimEvent) => void,
+    { hasArtifacts = false } = {},
+  ) {
+    this.#child = startProcess(argv, {
+      stdio: ["pipe", "pipe", "pipe", "pipe", ...(hasArtifacts ? ["pipe" as const] : [])],
+    });
     // A process that cannot be started at all says so later, and then has no streams.
     const failed = new Promise<void>((resolve) => this.#child.once("error", () => resolve()));
     if (!this.#child.stdio)
       throw new MayflyError("host_unavailable", `cannot start ${argv[0]}: the host is out of descriptors or processes`);
-    [this.stdin, this.stdout, this.stderr, this.#control] = this.#child.stdio as unknown as [
+    [this.stdin, this.stdout, this.stderr, this.#control, this.artifacts] = this.#child.stdio as unknown as [
       Writable,
       Readable,
       Readable,
       Duplex,
+      Readable | undefined,
     ];
     // The shim may be gone at any moment: `gone` tells that, and a broken pipe adds nothing to it.
-    for (const stream of [this.stdin, this.stdout, this.stderr, this.#control]) stream.on("error", () => {});
+    for (const stream of [this.stdin, this.stdout, this.stderr, this.#control, this.artifacts])
+      stream?.on("error", () => {});
     this.#control.setEncoding("utf8");
     this.#control.on("data", (text: string) => this.#hear(text, onEvent));
     // Its last lines may be read after it has exited, so the control socket's end is awaited too.

@@ -4,13 +4,14 @@
 // the container's mounts in a mount namespace of its own, so that they go when it goes; it kills the container when its
 // deadline passes or when the worker's end of the control socket closes. It decides nothing else.
 //
-//   mayfly-shim RUNTIME ROOT ID BUNDLE INIT MOUNTPOINT SIZE OWNER DEADLINE LAYER...
+//   mayfly-shim RUNTIME ROOT ID BUNDLE INIT MOUNTPOINT SIZE OWNER DEADLINE ARTIFACTS LAYER...
 //
 //   RUNTIME     path of the OCI runtime (runc, crun …)     ROOT    where the runtime keeps its state
 //   BUNDLE      directory with config.json                 SIZE    bytes of the writable layer
 //   INIT        path of mayfly-init
 //   MOUNTPOINT  an empty directory of the host; in this namespace only, `root` and `init` appear there
 //   OWNER       host uid and gid of the container's root   DEADLINE  ms from now
+//   ARTIFACTS   "artifacts" if the container's are wanted, which go to ARTIFACTS_FD, or "none"
 //   LAYER...    unpacked layers, the topmost first
 //
 // See protocol.h for what it says and hears.
@@ -61,6 +62,7 @@ static struct {
     bool told_end;    // `exited` or `failed` has been said
     bool doomed;      // it has been killed: whatever is still on its way to starting must not start
     bool unwanted;    // the worker has released it, or is gone: remove it once it has ended
+    bool has_started; // the init has reported that the program was executed
     bool has_report;  // the init has reported the program's end
     int report_status;
     int init_status;
@@ -134,19 +136,21 @@ static void mount_root(const char *init, const char *mountpoint, const char *siz
     if (chdir("/")) fail_setup("/");
 }
 
-// ---- Bytes: three relays between the worker's sockets and the program's pipes -----------------------------------------
+// ---- Bytes: relays between the worker's sockets and the program's pipes, and from PID 1's socket of artifacts ----------
 
 // splice(2) moves pages without copying them here, and a full end stops the other: that is all the backpressure there is. It
-// needs a pipe at one end, so what goes to and from a terminal is copied.
+// needs a pipe at one end, so what goes to and from a terminal is copied, and so are artifacts.
 struct relay {
     int from, to;
     bool wait_to; // what the next step waits for: room in `to`, else bytes in `from`
-    bool copies;
+    bool copies, receives; // It receives from a socket, of which PID 1 holds the flags: each call says that it does not wait.
     size_t used, sent; // of the buffer of one that copies
     char buffer[COPY_BYTES];
 };
 
-static struct relay relays[3];
+enum { ARTIFACTS = 3, RELAYS };
+
+static struct relay relays[RELAYS];
 
 static void close_relay(struct relay *relay) {
     if (relay->from >= 0) close(relay->from);
@@ -157,7 +161,8 @@ static void close_relay(struct relay *relay) {
 // One read or one write. Like splice(2): what was moved, 0 at the end, -1 and EAGAIN when the other side has to be waited for.
 static ssize_t copy_step(struct relay *relay) {
     if (relay->sent == relay->used) {
-        ssize_t got = read(relay->from, relay->buffer, sizeof relay->buffer);
+        ssize_t got = relay->receives ? recv(relay->from, relay->buffer, sizeof relay->buffer, MSG_DONTWAIT)
+                                      : read(relay->from, relay->buffer, sizeof relay->buffer);
         if (got <= 0) return got;
         relay->used = (size_t)got, relay->sent = 0;
     }
@@ -218,6 +223,20 @@ static void use_terminal(int master) {
 static void resize_terminal(unsigned short rows, unsigned short columns) {
     struct winsize size = {.ws_row = rows, .ws_col = columns};
     if (terminal >= 0) ioctl(terminal, TIOCSWINSZ, &size);
+}
+
+static void await_artifacts(bool wanted) {
+    relays[ARTIFACTS] = (struct relay){.from = -1, .to = wanted ? ARTIFACTS_FD : -1, .copies = true, .receives = true};
+    if (!wanted) return;
+    fcntl(ARTIFACTS_FD, F_SETFD, FD_CLOEXEC);
+    set_nonblocking(ARTIFACTS_FD);
+}
+
+static void use_artifacts(int *socket) {
+    struct stat status;
+    if (*socket < 0 || fstat(*socket, &status) || !S_ISSOCK(status.st_mode)) return;
+    relays[ARTIFACTS].from = *socket;
+    *socket = -1;
 }
 
 // ---- The OCI runtime --------------------------------------------------------------------------------------------------
@@ -328,11 +347,12 @@ static void on_command_ended(int status) {
     box.command = 0;
     if (box.stage == CREATING) {
         on_created(worked);
-    } else if (box.stage == CREATED && !worked) {
+    } else if (box.stage == CREATED && !worked && !(box.doomed && box.has_started)) {
         tell_failed("start", "the OCI runtime could not start the container");
         kill_container();
         box.stage = box.init ? RUNNING : ENDED;
     } else if (box.stage == CREATED) {
+        // Also of a command that we have killed with its container: the program was there, and its end is its own.
         box.stage = box.init ? RUNNING : ENDED;
         if (!box.init) tell_exit();
     } else if (box.stage == REMOVING) {
@@ -346,6 +366,7 @@ static void on_init_ended(int status) {
     box.init = 0;
     box.init_status = status;
     read_reports(); // What it said before it died.
+    if (relays[ARTIFACTS].from < 0) close_relay(&relays[ARTIFACTS]); // There are none.
     if (box.stage != RUNNING) return; // `start` has not returned yet; then it tells.
     box.stage = ENDED;
     tell_exit();
@@ -382,10 +403,17 @@ static void on_report(const struct report *message, int *descriptor) {
     case REPORT_TERMINAL:
         if (*descriptor >= 0 && terminal < 0) use_terminal(*descriptor), *descriptor = -1;
         break;
-    case REPORT_STARTED: tell("started"); break;
+    case REPORT_ARTIFACTS:
+        if (relays[ARTIFACTS].to >= 0) use_artifacts(descriptor);
+        break;
+    case REPORT_STARTED:
+        box.has_started = true;
+        tell("started");
+        break;
     case REPORT_EXITED:
         box.has_report = true;
         box.report_status = (int)(message->value & 0xff7f); // No core flag: exit status and signal alone.
+        if (relays[ARTIFACTS].to >= 0) tell("collecting"); // How it ended stands by now.
         break;
     case REPORT_NO_EXEC: break; // The init's own exit code is 127 or 126, as a shell's.
     case REPORT_NO_USER: tell_failed("user", "the image has no such user or group"); break;
@@ -449,22 +477,22 @@ static int poll_timeout(bool abandoned) {
 static void run_loop(int signals) {
     bool abandoned = false; // The worker is gone or late; it is not listened to any more.
     while (box.stage != GONE) {
-        struct pollfd fds[6] = {
+        struct pollfd fds[3 + RELAYS] = {
             {.fd = signals, .events = POLLIN},
             {.fd = abandoned ? -1 : CONTROL_FD, .events = POLLIN},
             {.fd = report_read, .events = POLLIN},
         };
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < RELAYS; i++) {
             fds[3 + i].fd = relays[i].wait_to ? relays[i].to : relays[i].from;
             fds[3 + i].events = relays[i].wait_to ? POLLOUT : POLLIN;
         }
-        if (poll(fds, 6, poll_timeout(abandoned)) < 0 && errno != EINTR) fail_setup("poll");
+        if (poll(fds, 3 + RELAYS, poll_timeout(abandoned)) < 0 && errno != EINTR) fail_setup("poll");
 
         if (fds[2].revents) {
             read_reports();
             if (fds[2].revents & (POLLHUP | POLLERR)) close(report_read), report_read = -1;
         }
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < RELAYS; i++) {
             if (fds[3 + i].revents) step_relay(&relays[i]);
         }
         if (fds[0].revents) {
@@ -511,7 +539,7 @@ static int watch_children(void) {
 }
 
 int main(int argc, char *argv[]) {
-    if (argc < 11) return EXIT_USAGE;
+    if (argc < 12) return EXIT_USAGE;
     box.runtime = argv[1], box.root = argv[2], box.id = argv[3], box.bundle = argv[4];
     uid_t owner = (uid_t)strtoul(argv[8], NULL, 10);
     box.deadline_ms = now_ms() + strtol(argv[9], NULL, 10);
@@ -527,7 +555,8 @@ int main(int argc, char *argv[]) {
     report_read = report[0], report_write = report[1];
     set_nonblocking(report_read);
     for (int fd = 0; fd <= 2; fd++) container_stdio[fd] = make_stream(fd, owner);
-    mount_root(argv[5], argv[6], argv[7], owner, argv + 10);
+    await_artifacts(strcmp(argv[10], "artifacts") == 0);
+    mount_root(argv[5], argv[6], argv[7], owner, argv + 11);
     // The sockets live on as the relays' copies; a relay that is closed must be seen to be closed by the worker.
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd <= 2; fd++) dup2(null, fd);

@@ -9,6 +9,7 @@ import { eventually } from "../helpers/eventually.ts";
 import { buildLayer, busyboxImage, busyboxLayer, pushImage } from "../helpers/image-builder.ts";
 import { traces } from "../helpers/leak-check.ts";
 import { DEFAULT_UID_BASE, type RuntimeUnderTest, text } from "../helpers/runtime.ts";
+import { artifactsContract } from "./artifacts.ts";
 
 const MIB = 2 ** 20;
 
@@ -165,6 +166,7 @@ export function sandboxDriverContract(name: string, make: () => Promise<RuntimeU
       });
     });
 
+    artifactsContract(() => under);
     describe("files that come while they are written", () => {
       const file = (path: string, content: Buffer, mode = 0o644) => ({
         ...{ path, mode, bytes: content.length },

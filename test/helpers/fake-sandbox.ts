@@ -14,20 +14,31 @@ export class FakeSandbox implements Sandbox {
   programStarted = true;
   readonly signals: string[] = [];
   readonly sizes: TerminalSize[] = [];
+  artifacts: PassThrough | undefined;
   readonly ended: Promise<SandboxEnd>;
+  readonly programEnded: Promise<void>;
   onSignal: (signal: string) => void = () => {};
   closes = 0;
   closing: () => Promise<void> = async () => {};
   readonly #end = Promise.withResolvers<SandboxEnd>();
+  readonly #collecting = Promise.withResolvers<void>();
 
   constructor() {
     this.ended = this.#end.promise;
     this.ended.catch(() => {});
+    this.programEnded = Promise.race([this.#collecting.promise, this.ended.then(() => {})]);
+    this.programEnded.catch(() => {});
+  }
+
+  /** The program has ended, and its artifacts are still to come. */
+  collect(): void {
+    this.#collecting.resolve();
   }
 
   end(process: ProcessEnd = exited(0), usage: SandboxEnd["usage"] = USAGE): void {
     this.stdout.end();
     this.stderr.end();
+    this.artifacts?.end();
     this.#end.resolve({ process, usage });
   }
 
@@ -46,6 +57,10 @@ export class FakeSandbox implements Sandbox {
 
   resize(size: TerminalSize): void {
     this.sizes.push(size);
+  }
+
+  killProgram(): void {
+    this.kill();
   }
 
   kill(): void {

@@ -13,6 +13,7 @@ const MIB = 2 ** 20;
 const TERMINAL = { rows: 24, columns: 80 };
 const STDOUT = 1;
 const STDERR = 2;
+const ARTIFACTS = 3;
 
 let under: RuntimeUnderTest;
 
@@ -103,6 +104,39 @@ describe("a PID 1 that lies", () => {
     await peer.hears(FRAME.EXITED);
     await peer.hears(FRAME.END, STDOUT);
     expect(streamsOf(peer, FRAME.OUTPUT)).toEqual([]);
+    await leave(peer);
+  });
+
+  const artifacts = { patterns: ["/out"], maxFiles: 1, maxBytes: 1 };
+
+  it.each([
+    "artifacts-of-a-pipe",
+    "artifacts-of-a-file",
+    "artifacts-of-nobody",
+    "artifacts-of-none",
+    "artifacts-twice",
+    "crash",
+  ])("and hands over what artifacts cannot be read from (%s) has none, and their end is told", async (program) => {
+    const peer = begin({ argv: [program], artifacts });
+    await peer.hears(FRAME.END, ARTIFACTS);
+    expect(streamsOf(peer, FRAME.OUTPUT)).toEqual([]);
+    await leave(peer);
+  });
+
+  it("and hands over artifacts that nobody has asked for is not listened to", async () => {
+    const peer = begin({ argv: ["artifacts-of-a-pipe"] });
+    await peer.hears(FRAME.EXITED);
+    for (const type of [FRAME.COLLECTING, FRAME.OUTPUT]) expect(streamsOf(peer, type)).toEqual([]);
+    expect(streamsOf(peer, FRAME.END)).not.toContain(ARTIFACTS);
+    await leave(peer);
+  });
+
+  it("and takes back what it has sent does not make the launcher wait for it", async () => {
+    const peer = begin({ argv: ["artifacts-stolen"], artifacts });
+    await peer.hears(FRAME.COLLECTING);
+    const other = begin({ id: "two" });
+    await other.hears(FRAME.EXITED);
+    await other.release();
     await leave(peer);
   });
 

@@ -109,6 +109,17 @@ const ENDINGS: Record<string, Ending> = {
   },
   "does not read its input": { request: { command: ["true"], stdin: INPUT }, says: { outcome: exited(0) } },
   "leaves daemons": { request: sh("(setsid sleep 300 &); (sleep 300 &); exit 0"), says: { outcome: exited(0) } },
+  "leaves artifacts": {
+    request: { ...sh("mkdir /out; head -c 300000 /dev/zero > /out/x"), artifacts: { paths: ["/out"] } },
+    says: { outcome: exited(0), artifacts: { files: 1, bytes: 300_000 } },
+  },
+  "leaves artifacts, and does not heed SIGTERM": {
+    request: {
+      ...sh("mkdir /out; echo x > /out/x; trap '' TERM; while :; do sleep 1; done"),
+      ...{ artifacts: { paths: ["/out/*"] }, timeouts: { run: "200ms", grace: "100ms" } },
+    },
+    says: { outcome: timedOut("run", "200ms"), artifacts: { files: 1, bytes: 2 } },
+  },
   "has a terminal": {
     request: { command: ["tty"], terminal: { rows: 24, columns: 80 } },
     says: { outcome: exited(0), stdout: { data: "/dev/pts/0\r\n" } },
@@ -226,6 +237,8 @@ async function onlyWhatIsKept(cluster: Cluster, runs: number): Promise<Record<st
       "{mayfly}:run:ID",
       "{mayfly}:run:ID:stdout",
       "{mayfly}:run:ID:stderr",
+      "{mayfly}:run:ID:artifacts",
+      "{mayfly}:run:ID:artifact-tar",
       keys.facet("default:state:finished"),
       keys.finished,
       keys.filed,

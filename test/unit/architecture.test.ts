@@ -11,6 +11,7 @@ const MAX_LINES = 300;
 /** Adding a file to core is a decision, to be written down in docs/decisions and here. */
 const CORE_FILES = [
   "api-key.ts",
+  "artifacts.ts",
   "batch-parts.ts",
   "batch.ts",
   "bell.ts",

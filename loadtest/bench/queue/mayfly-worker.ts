@@ -54,9 +54,11 @@ function endedSandbox(): Sandbox {
     programStarted: true,
     startMs: 0,
     ended: Promise.resolve({ process: { kind: "exited", exitCode: 0 }, usage: undefined }),
+    programEnded: Promise.resolve(),
     extend() {},
     signal() {},
     resize() {},
+    killProgram() {},
     kill() {},
     close: async () => {},
   };

@@ -20,6 +20,7 @@ const STATUS: Record<ErrorReason, number> = {
   image_access_denied: 403,
   route_not_found: 404,
   run_not_found: 404,
+  artifact_not_found: 404,
   batch_not_found: 404,
   batch_closed: 409,
   batch_too_large: 409,

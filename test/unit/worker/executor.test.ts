@@ -65,9 +65,11 @@ class World {
       programStarted: true,
       startMs: 1,
       ended: this.end.promise,
+      programEnded: this.end.promise.then(() => {}),
       extend: () => {},
       signal: (signal) => void this.happened.push(signal),
       resize: () => {},
+      killProgram: () => sandbox.kill(),
       kill: () => {
         this.happened.push("killed");
         this.exit({ process: { kind: "signaled", signal: "SIGKILL" }, usage: undefined });

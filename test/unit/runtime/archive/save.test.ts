@@ -149,6 +149,6 @@ test("a save that is aborted fails with the signal's reason", async () => {
 test.each([0, 1, 511, 8 ** 11 - 1, 8 ** 11, 2 ** 40 + 3])("a header says that a file has %d bytes", (size) => {
   expect(parseHeader(formatHeader("blobs/x", size), Error)).toEqual({
     ...{ name: "blobs/x", mode: 0o644, flag: "0" },
-    ...{ size, linkTarget: "" },
+    ...{ size, modifiedMs: 0, linkTarget: "" },
   });
 });

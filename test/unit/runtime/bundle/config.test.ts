@@ -80,8 +80,25 @@ describe("the OCI configuration of a sandbox", () => {
   });
 
   it("hands the program to the init, which becomes the user", () => {
-    expect(config.process.args).toEqual(["/dev/mayfly-init", "app", "/w", "user", "none", "none", "prog", "arg"]);
+    expect(config.process.args).toEqual([
+      "/dev/mayfly-init",
+      "app",
+      "/w",
+      "user",
+      "none",
+      "none",
+      "none",
+      "prog",
+      "arg",
+    ]);
     expect(config.process.user).toEqual({ uid: 0, gid: 0 });
+  });
+
+  it("tells the init which artifacts are wanted, before the program", () => {
+    const artifacts = { patterns: ["/out/**", "/x"], maxFiles: 7, maxBytes: 99 };
+    // biome-ignore lint/suspicious/noExplicitAny: as above.
+    const own = bundleConfig({ ...spec, artifacts }, options) as any;
+    expect(own.process.args.slice(5)).toEqual(["none", "2:7:99", "/out/**", "/x", "prog", "arg"]);
   });
 
   it("adds PATH and HOSTNAME only where nobody has set them", () => {

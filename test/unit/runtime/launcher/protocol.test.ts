@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ARTIFACT_BOUNDS } from "../../../../core/artifacts.ts";
 import { runProgram } from "../../../../runtime/host/command.ts";
 import * as protocol from "../../../../runtime/launcher/protocol.ts";
+import { END_SIGNAL } from "../../../../runtime/task/end-signal.ts";
 import { runFrame } from "./run-frame.ts";
 
 const LAUNCHER = join(import.meta.dirname, "../../../../runtime/launcher");
@@ -21,7 +23,7 @@ afterAll(() => rm(directory, { recursive: true }));
 /** What C makes of the expressions, each a number. */
 async function inC(expressions: readonly string[]): Promise<number[]> {
   const lines = expressions.map((expression) => `  printf("%llu\\n", (unsigned long long)(${expression}));`);
-  const source = `#include "protocol.h"\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n${lines.join("\n")}\n}\n`;
+  const source = `#include "protocol.h"\n#include "../init/artifacts.h"\n#include "../init/report.h"\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n${lines.join("\n")}\n}\n`;
   await writeFile(join(directory, "print.c"), source);
   await runProgram(["cc", "-I", LAUNCHER, "-o", join(directory, "print"), join(directory, "print.c")]);
   return (await runProgram([join(directory, "print")])).trim().split("\n").map(Number);
@@ -52,25 +54,45 @@ describe("protocol.h and protocol.ts", () => {
     expect(await inC(names)).toEqual(ours);
   });
 
+  it("have the limits that a request has, and the signal that asks for the end", async () => {
+    const names = [
+      "MAX_PATTERNS",
+      "MAX_ARTIFACT_PATTERNS",
+      "MAX_ARTIFACT_COMPONENTS",
+      "MAX_ARTIFACT_PATH - 1",
+      "END_SIGNAL",
+    ];
+    const { patterns, patternNames, pathBytes } = ARTIFACT_BOUNDS;
+    expect(await inC(names)).toEqual([patterns, patterns, patternNames, pathBytes, END_SIGNAL]);
+    expect((await inC(["ARTIFACTS_CLOCK_MS"]))[0]).toBeLessThan(ARTIFACT_BOUNDS.collectMs);
+  });
+
   it("have structs of the same size", async () => {
     const sizes = await inC(["sizeof(struct frame_header)", "sizeof(struct run_header)", "sizeof(struct status)"]);
     expect(sizes).toEqual([protocol.FRAME_HEADER_BYTES, protocol.RUN_HEADER_BYTES, protocol.STATUS_BYTES]);
   });
 
   it("have each field of a run at the same place", async () => {
-    const frame = runFrame({ terminal: { rows: 7, columns: 9 }, keepHome: true, layers: ["/a", "/b", "/c"] });
+    const frame = runFrame({
+      terminal: { rows: 7, columns: 9 },
+      keepHome: true,
+      layers: ["/a", "/b", "/c"],
+      artifacts: { patterns: ["/out/**", "/x"], maxFiles: 5, maxBytes: 2 ** 33 },
+    });
     const payload = frame.subarray(protocol.FRAME_HEADER_BYTES);
     const at = await inC(
       ["deadline_ms", "memory_bytes", "disk_bytes", "cpu_quota_us", "pids", "rows", "columns", "layers"]
-        .concat("flags", "arguments", "environment")
+        .concat("flags", "arguments", "environment", "artifact_bytes", "artifact_files", "patterns")
         .map((field) => `offsetof(struct run_header, ${field})`),
     );
-    const read = ["u64", "u64", "u64", "u32", "u32", "u16", "u16", "u16", "u16", "u32", "u32"].map((kind, i) => {
-      const offset = at[i] ?? -1;
-      if (kind === "u64") return Number(payload.readBigUInt64LE(offset));
-      return kind === "u32" ? payload.readUInt32LE(offset) : payload.readUInt16LE(offset);
-    });
-    expect(read).toEqual([8_000, 2 ** 26, 2 ** 24, 100_000, 64, 7, 9, 3, 1, 3, 2]);
+    const read = ["u64", "u64", "u64", "u32", "u32", "u16", "u16", "u16", "u16", "u32", "u32", "u64", "u32", "u32"].map(
+      (kind, i) => {
+        const offset = at[i] ?? -1;
+        if (kind === "u64") return Number(payload.readBigUInt64LE(offset));
+        return kind === "u32" ? payload.readUInt32LE(offset) : payload.readUInt16LE(offset);
+      },
+    );
+    expect(read).toEqual([8_000, 2 ** 26, 2 ** 24, 100_000, 64, 7, 9, 3, 1, 3, 2, 2 ** 33, 5, 2]);
     expect(protocol.decodeStrings(payload.subarray(protocol.RUN_HEADER_BYTES))).toEqual([
       "run_1-1",
       "host",
@@ -84,6 +106,8 @@ describe("protocol.h and protocol.ts", () => {
       "exit 3",
       "PATH=/bin",
       "EMPTY=",
+      "/out/**",
+      "/x",
     ]);
   });
 
@@ -112,7 +136,7 @@ describe("the reader of frames", () => {
   const frames = fc.array(
     fc.record({
       type: fc.constantFrom(...Object.values(FRAME)),
-      stream: fc.integer({ min: 0, max: 2 }),
+      stream: fc.integer({ min: 0, max: 3 }),
       payload: fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
     }),
     { maxLength: 20 },

@@ -12,6 +12,7 @@ export const RUN: RunFrame = {
   env: ["PATH=/bin", "EMPTY="],
   keepHome: false,
   hasFiles: false,
+  artifacts: undefined,
   limits: { cpus: 1, memoryBytes: 2 ** 26, pids: 64, diskBytes: 2 ** 24 },
   cpuQuotaUs: 100_000,
   deadlineMs: 8_000,
