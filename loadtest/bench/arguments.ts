@@ -14,6 +14,7 @@ export const SUITES = [
   "watchers",
   "batch",
   "flood",
+  "cancel",
 ] as const;
 export type SuiteName = (typeof SUITES)[number];
 
@@ -35,11 +36,13 @@ export type ContenderName = (typeof CONTENDERS)[number];
 export const DRIVERS = ["launcher", "oci"] as const;
 export type DriverName = (typeof DRIVERS)[number];
 
-export const HELP = `npm run bench [-- FLAGS], or mayfly bench [FLAGS]
+export const HELP = `npm run bench [-- FLAGS] [SUITE...], or mayfly bench [FLAGS] [SUITE...]
 
 Mayfly, other engines and the kernel's own floor, side by side in one run.
 
-  --suite LIST        of ${SUITES.join(", ")}; all of them without it
+  SUITE...            of ${SUITES.slice(0, 7).join(", ")},
+                      ${SUITES.slice(7).join(", ")}; all of them without one
+  --suite LIST        the same, with commas
   --contenders LIST   of ${CONTENDERS.join(", ")};
                       all of them without it. One that cannot be had here says why in its row.
   --driver NAME       Mayfly's driver, ${DRIVERS.join(" or ")}; the first without it
@@ -67,9 +70,10 @@ export interface Options {
 
 /** Throws an error whose message says what is wrong and what would be right. */
 export function parseOptions(argv: readonly string[]): Options {
-  const { values } = parseFlags(argv);
+  const { values, positionals } = parseFlags(argv);
+  const suites = [...(values.suite === undefined ? [] : [values.suite]), ...positionals];
   return {
-    suites: listOf("--suite", values.suite, SUITES),
+    suites: listOf("--suite", suites.length === 0 ? undefined : suites.join(","), SUITES),
     contenders: listOf("--contenders", values.contenders, CONTENDERS),
     driver: oneOf("--driver", values.driver, DRIVERS),
     isQuick: values.quick,
@@ -84,6 +88,7 @@ export function parseOptions(argv: readonly string[]): Options {
 function parseFlags(argv: readonly string[]) {
   return parseArgs({
     args: [...argv],
+    allowPositionals: true,
     options: {
       suite: { type: "string" },
       contenders: { type: "string" },

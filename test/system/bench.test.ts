@@ -126,10 +126,16 @@ it(
   "fills a queue, keeps many runs and many watchers, and measures what becomes of one run among them",
   async () => {
     const file = join(directory, "many.json");
-    const { pid, exitCode, stderr } = await bench("--suite", "list,watchers,batch,flood", "--quick", "--json", file);
+    const { pid, exitCode, stderr } = await bench(
+      "--suite",
+      "list,watchers,batch,flood,cancel",
+      "--quick",
+      "--json",
+      file,
+    );
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
     const { suites } = JSON.parse(await readFile(file, "utf8"));
-    expect(Object.keys(suites)).toEqual(["list", "watchers", "batch", "flood"]);
+    expect(Object.keys(suites)).toEqual(["list", "watchers", "batch", "flood", "cancel"]);
     for (const { rows } of Object.values<{ rows: { name: string; n: number; note: string }[] }>(suites))
       for (const { name, n, note } of rows) expect(n, `${name}: ${note}`).toBeGreaterThan(0);
     expect(await traces(pid)).toEqual([]);

@@ -2,6 +2,7 @@
 
 import type { SuiteName } from "../arguments.ts";
 import { batch } from "./batch.ts";
+import { cancel } from "./cancel.ts";
 import { density } from "./density.ts";
 import { flood } from "./flood.ts";
 import { list } from "./list.ts";
@@ -26,4 +27,5 @@ export const SUITE: Readonly<Record<SuiteName, Suite>> = {
   watchers,
   batch,
   flood,
+  cancel,
 };

@@ -19,6 +19,11 @@ describe("the benchmark's command line", () => {
     expect(options).toMatchObject({ suites: ["start", "queue"], contenders: ["docker", "floor"], driver: "oci" });
   });
 
+  it("takes suites as words, too", () => {
+    expect(parseOptions(["queue", "--quick", "batch"])).toMatchObject({ suites: ["queue", "batch"], isQuick: true });
+    expect(parseOptions(["--suite", "start", "queue"])).toMatchObject({ suites: ["start", "queue"] });
+  });
+
   it.each([
     [["--suite", "startt"], /--suite has no "startt"; there are start, throughput, density, queue, startup-real/],
     [["--suite", ""], /--suite has no ""/],
@@ -27,7 +32,7 @@ describe("the benchmark's command line", () => {
     [["--jsn", "file"], /--jsn/],
     [["--json"], /--json/],
     [["--quick=yes"], /--quick/],
-    [["start"], /start/],
+    [["startt"], /--suite has no "startt"; there are start, /],
   ])("refuses %j, and says what is wrong", (argv, message) => {
     expect(() => parseOptions(argv)).toThrow(message);
   });
