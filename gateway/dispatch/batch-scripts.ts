@@ -9,7 +9,7 @@ import { LEASE_MS } from "../../core/offer.ts";
 import { define } from "../../core/transition-parts.ts";
 import { BATCH_FEED_PARTS } from "./batch-feed-parts.ts";
 
-/** How soon a batch that the queue has no room for is looked at again. */
+/** How soon a batch is looked at again that finds no room, in its window or in the queue: not all that makes some tells of it. */
 const RETRY_MS = 500;
 /** Whoever feeds a batch and dies leaves it due again after this. */
 const PARK_MS = 5_000;
@@ -77,7 +77,7 @@ export const accept = define(`
   if answer == 'ok' then lines = math.max(lines, tonumber(to)) end
   redis.call('HSET', batch, 'lines', lines, 'touchedAt', at)
   if answer == 'ok' and close == '1' then redis.call('HSET', batch, 'closed', '1') end
-  make_room(id, at)
+  wake_waiting(id, at)
   conclude(id, at, retention)
   return { answer, lines, total }
 `);
@@ -101,7 +101,7 @@ export const control = define(`
     redis.call('HSET', batch, 'paused', '1')
   elseif verb == 'resume' then
     redis.call('HDEL', batch, 'paused', 'markAt', 'markDone', 'lastAt', 'lastDone')
-    make_room(id, at)
+    wake_waiting(id, at)
   end
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
   return { 'done' }
@@ -140,8 +140,7 @@ export const feed = define(`${BATCH_FEED_PARTS}
   if conclude(id, at, retention) then return 'rest' end
   if redis.call('HGET', batch, 'stopping') then return 'more' end
   local waits = not f[4] and redis.call('LLEN', batch .. ':items') > 0
-  if waits and why == 'queue' then redis.call('ZADD', '${keys.batchesDue}', at + ${RETRY_MS}, id)
-  elseif waits then redis.call('ZADD', '${keys.batchesDue}', at + ${PARK_MS}, id)
+  if waits then redis.call('ZADD', '${keys.batchesDue}', at + (why == 'most' and ${PARK_MS} or ${RETRY_MS}), id)
   elseif not f[5] then redis.call('ZADD', '${keys.batchesDue}', math.max(idle_at, at + ${RETRY_MS}), id)
   else redis.call('ZREM', '${keys.batchesDue}', id) end
   return waits and why == 'most' and 'more' or 'rest'
