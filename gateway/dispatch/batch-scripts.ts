@@ -47,8 +47,16 @@ export const accept = define(`
   if not f[1] then return { 'missing', 0, 0 } end
   if f[5] and tonumber(to) > lines then return { 'closed', lines, total } end
   if tonumber(from) > lines then return { 'gap', lines, total } end
-  local at, answer, fresh = now(), 'ok', {}
-  for i = 9, 8 + 2 * shapes, 2 do redis.call('HSETNX', batch .. ':shapes', ARGV[i], ARGV[i + 1]) end
+  local at, answer, fresh, given = now(), 'ok', {}, {}
+  for i = 9, 8 + 2 * shapes, 2 do given[ARGV[i]] = ARGV[i + 1] end
+  -- The name and text of an item's shape, if it is not kept yet.
+  local function new_shape(text)
+    local name = string.match(text, '^%S+')
+    local shape = given[name]
+    given[name] = nil -- Looked for once.
+    if shape and redis.call('HEXISTS', batch .. ':shapes', name) == 0 then return name, shape end
+    return '', ''
+  end
   local function flush()
     if fresh[1] then redis.call('RPUSH', batch .. ':items', unpack(fresh)) end
     fresh = {}
@@ -58,11 +66,14 @@ export const accept = define(`
     local line, text = tonumber(ARGV[i]), ARGV[i + 2]
     if line > lines then
       if total >= tonumber(max_items) then answer = 'items' break end
-      if bytes + #text > tonumber(max_bytes) then answer = 'bytes' break end
+      local name, shape = '', ''
+      if ARGV[i + 1] == 'item' then name, shape = new_shape(text) end
+      if bytes + #text + #name + #shape > tonumber(max_bytes) then answer = 'bytes' break end
+      if name ~= '' then redis.call('HSET', batch .. ':shapes', name, shape) end
       lines, total = line, total + 1
       if ARGV[i + 1] == 'item' then
         fresh[#fresh + 1] = (total - 1) .. ' ' .. text
-        bytes = bytes + #text
+        bytes = bytes + #text + #name + #shape
       else
         flush() -- It may stop the batch, and what waits is what is cancelled.
         local key, outcome = string.match(text, '^([^\\n]*)\\n(.*)$')
