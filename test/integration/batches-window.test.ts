@@ -124,3 +124,60 @@ describe("runs that stand aside", () => {
     expect(await aside(id)).toBe(0);
   });
 });
+
+test("an item that needs a host which is away for a moment waits for it", async () => {
+  await workerWith({ hostId: "small", capacity: { cpus: 1 } });
+  const id = await send(several(3, { limits: { cpus: 8 } }));
+  await eventually(async () => expect(await redis.hexists(keys.batch(id), "unfit:default")).toBe(1));
+  await workerWith({ hostId: "large" });
+  await counted(id, { succeeded: 3, failed: 0 });
+  expect(await redis.hexists(keys.batch(id), "unfit:default")).toBe(0);
+});
+
+test("a template's files and stdin that are too large to be copied into each run are refused with the limit", async () => {
+  const template = {
+    image: "busybox",
+    command: ["{}"],
+    stdin: "x".repeat(65_000),
+    files: [{ path: "/a", content: "x".repeat(1_000) }],
+  };
+  const answer = await gateway.fetch("/v1/batches", {
+    method: "POST",
+    body: JSON.stringify({ template, inputs: ["a"] }),
+    headers: { "content-type": "application/json" },
+  });
+  expect([answer.status, await answer.text()]).toEqual([
+    400,
+    expect.stringMatching(/template.files and template.stdin.*65536.*upload/),
+  ]);
+});
+
+test("what items have in common is kept only for those that are taken, counts as what waits, and goes with the batch", async () => {
+  const id = await send(several(2), "/v1/batches?close=false");
+  const shapes = `${keys.batch(id)}:shapes`;
+  await send(several(2, { limits: { cpus: 2 } }), `/v1/batches/${id}/items?from=0`);
+  expect(await redis.hlen(shapes)).toBe(1);
+  await counted(id, { queued: 2 });
+  const [[name, shape]] = Object.entries(await redis.hgetall(shapes)) as [[string, string]];
+  expect(Number(await redis.hget(keys.batch(id), "bytes"))).toBe(name.length + shape.length);
+  await act(id, "cancel");
+  await eventually(async () => expect((await get(id)).state).toBe("cancelled"));
+  await send(several(2), `/v1/batches/${id}/items?from=0`);
+  expect(await redis.exists(shapes)).toBe(0);
+});
+
+test("a run that comes back from its host while its batch stops is cancelled", async () => {
+  let letGo = () => {};
+  const held = new Promise<void>((resolve) => (letGo = resolve));
+  const behave = async (attempt: FakeAttempt) => {
+    if (attempt.record.request.retry) await held;
+    await obey(attempt);
+  };
+  await workerWith({ behave });
+  const again = { command: ["fail"], retry: { attempts: 2, backoff: { initial: "1h", max: "1h" } } };
+  const id = await send([request(again), request({ command: ["fail"] })], "/v1/batches?onFailure=stop_on_first");
+  await eventually(async () => expect(await redis.zrangebyscore(`${keys.batch(id)}:live`, 1, 1)).toHaveLength(1));
+  letGo();
+  await eventually(async () => expect((await get(id)).state).toBe("finished"));
+  expect((await get(id)).counts).toMatchObject({ failed: 1, cancelled: 1 });
+});
