@@ -6,13 +6,18 @@
 // soon take; whenever one starts or ends the batch comes due, and any gateway feeds the next. An item's run has its id from the
 // batch and its place in it, and leaves the list in the step that makes the run: it cannot be made twice, and cannot be lost.
 //
-// In the hash of a batch: `total`, `lines` and `bytes` of what was accepted; `active`, how many are on hosts; `succeeded`,
-// `failed`, `cancelled`; `closed` once there is no more input; `paused`; `stopping`, why nothing more is fed; `state` once it is over.
+// In the hash of a batch: `total`, `lines` and `bytes` of what was accepted; `active`, how many are on hosts; `aside`, how many
+// runs wait for their time or for their key's gate, and so are in nobody's line; `succeeded`, `failed`, `cancelled`; `closed` once there is no more input; `paused`; `stopping`, why nothing more is fed; `state` once it is over.
 
 import { channels, keys } from "./keys.ts";
 
-/** How many runs of a batch wait in the queue at most. Half of them are what hosts have while a gateway fetches more. */
+/** How many runs of a batch stand in line at most. Half of them are what hosts have while a gateway fetches more. */
 export const FEED_WINDOW = 128;
+/**
+ * A batch of which so many runs stand aside is fed no more. They keep nobody from the hosts, so they are not of the window; but each is a
+ * record, and a place in the pool's queue. Those that go back from a host, to be tried again, may be more.
+ */
+export const MAX_ASIDE = 1_024;
 /** The pace is that of so long at least, and of twice that at most. */
 const PACE_MS = 30_000;
 
@@ -30,13 +35,32 @@ local function wake_batch(id, at)
   redis.call('ZADD', '${keys.batchesDue}', at, id)
   redis.call('PUBLISH', '${channels.batches}', id)
 end
+-- One more of a batch's runs waits for its time or for its key's gate, or one fewer does. The number is left in \`p\`.
+local function stand_aside(p, by)
+  if p.batch then p.aside = redis.call('HINCRBY', batch_of(p.batch), 'aside', by) end
+end
+-- How many of its runs are in line, how many stand aside, and how many are live.
+local function waiting_of(batch)
+  local f, live = redis.call('HMGET', batch, 'active', 'aside'), redis.call('ZCARD', batch .. ':live')
+  local aside = math.max(0, whole(f[2]))
+  return live - whole(f[1]) - aside, aside, live
+end
+local function has_room(batch)
+  local in_line, aside = waiting_of(batch)
+  return in_line <= ${FEED_WINDOW / 2} and aside < ${MAX_ASIDE}
+end
+-- What waits may be fed: whoever feeds it finds out for how much there is room.
+local function wake_waiting(id, at)
+  local batch = batch_of(id)
+  if redis.call('LLEN', batch .. ':items') > 0 and redis.call('HEXISTS', batch, 'paused') == 0 then wake_batch(id, at) end
+end
 -- Something has left the queue, or a host: is it time for more?
 local function make_room(id, at)
   local batch = batch_of(id)
   if redis.call('LLEN', batch .. ':items') == 0 then return end
-  local f = redis.call('HMGET', batch, 'active', 'concurrency', 'paused')
-  if f[3] then return end
-  if f[2] or redis.call('ZCARD', batch .. ':live') - whole(f[1]) <= ${FEED_WINDOW / 2} then wake_batch(id, at) end
+  local f = redis.call('HMGET', batch, 'concurrency', 'paused')
+  if f[2] then return end
+  if f[1] or has_room(batch) then wake_batch(id, at) end
 end
 -- Nothing more is fed. What has not become a run is over; a gateway sees to what has.
 local function stop_batch(id, why, at)

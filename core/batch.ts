@@ -11,6 +11,8 @@ export const BATCH_BOUNDS = {
   keyLength: 256,
   /** An id has room for so many. */
   items: MAX_BATCH_INDEX + 1,
+  /** Bytes of a template's files, as JSON, and of its stdin: each of its runs has a copy, and keeps it as a dead letter. */
+  templateInputBytes: 64 * 1024,
   failures: { min: 0, max: MAX_BATCH_INDEX },
   /** What is told of each stream of a run in a line of results; the rest is to be had from the run. */
   resultOutput: { min: 0, max: 1024 * 1024, default: 64 * 1024 },
@@ -62,7 +64,7 @@ export const BatchOptions = z
   .meta({
     id: "BatchOptions",
     description:
-      'The first line of a batch, as {"batch": …}. With a template each of the other lines is an input: text, or {input, key}. Without, each is a run\'s request, with a `key` if one likes.',
+      'The first line of a batch, as {"batch": …}. With a template each of the other lines is an input: text, or {input, key}; its files and stdin have at most 64 KiB together, and an upload is for more. Without, each is a run\'s request, with a `key` if one likes.',
   });
 
 export type BatchOptions = z.infer<typeof BatchOptions>;
@@ -79,7 +81,8 @@ export const BatchRequest = z
   .extend({ template: RunRequest, inputs: z.array(BatchInput).max(BATCH_BOUNDS.items) })
   .meta({
     id: "BatchRequest",
-    description: "A template, and what is put in the place of each `{}` in its command, run by run.",
+    description:
+      "A template, and what is put in the place of each `{}` in its command, run by run. The template's files and stdin have at most 64 KiB together; an upload is for more.",
   });
 
 export type BatchRequest = z.infer<typeof BatchRequest>;

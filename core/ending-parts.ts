@@ -68,6 +68,7 @@ local function requeue(run, id, p, at, how)
   file(id, p.tenant, p.state, 'queued')
   redis.call('ZADD', '${keys.deadlines}', p.dueAt + how.queueMs, id)
   local attempt = redis.call('HINCRBY', run, 'attempt', 1)
+  if p.batch then redis.call('ZADD', batch_of(p.batch) .. ':live', 'XX', 0, id) end -- If it stops, this is to be cancelled, too.
   enqueue(id, p, at)
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
   redis.call('PUBLISH', '${channels.waits("")}' .. p.pool, '')

@@ -42,6 +42,7 @@ end
 local function line_up(id, p, at)
   if not pass_gate(p) then
     redis.call('ZADD', '${keys.gate("")}' .. p.tenant .. ':' .. p.key, p.priority, id)
+    stand_aside(p, 1)
     return
   end
   if redis.call('ZADD', '${keys.line("")}' .. p.line, p.priority, id) == 1 and redis.call('ZCARD', '${keys.line("")}' .. p.line) == 1 then
@@ -51,6 +52,13 @@ local function line_up(id, p, at)
   end
   redis.call('SADD', '${keys.lines("")}' .. p.pool, p.tenant)
 end
+-- One that stood aside, and does so nowhere any more.
+local function come_in(id, at)
+  local p = placing('${keys.run("")}' .. id)
+  if not p.tenant then return end
+  stand_aside(p, -1)
+  line_up(id, p, at)
+end
 -- One that was through the gate is over, or waits no more: the next one may come.
 local function leave_gate(p, at)
   if not p.key then return end
@@ -58,7 +66,7 @@ local function leave_gate(p, at)
   if redis.call('HINCRBY', gates, p.key, -1) <= 0 then redis.call('HDEL', gates, p.key) end
   for _, id in ipairs(redis.call('ZRANGE', gate, 0, 0)) do
     redis.call('ZREM', gate, id)
-    line_up(id, placing('${keys.run("")}' .. id), at)
+    come_in(id, at)
   end
 end
 local function enqueue(id, p, at)
@@ -66,6 +74,7 @@ local function enqueue(id, p, at)
   redis.call('HINCRBY', '${keys.use("")}' .. p.tenant, 'queued', 1)
   if p.dueAt > at then
     redis.call('ZADD', '${keys.delayed}', p.dueAt, id)
+    stand_aside(p, 1)
   else
     line_up(id, p, at)
   end
@@ -81,8 +90,9 @@ end
 local function give_up_place(id, p, at)
   local in_line = redis.call('ZSCORE', '${keys.line("")}' .. p.line, id)
   step_out(id, p)
-  redis.call('ZREM', '${keys.delayed}', id)
-  if p.key then redis.call('ZREM', '${keys.gate("")}' .. p.tenant .. ':' .. p.key, id) end
+  local aside = redis.call('ZREM', '${keys.delayed}', id)
+  if p.key then aside = aside + redis.call('ZREM', '${keys.gate("")}' .. p.tenant .. ':' .. p.key, id) end
+  if aside > 0 then stand_aside(p, -1) end
   if in_line then leave_gate(p, at) end
 end
 -- Of a run that was on a host.

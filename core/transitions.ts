@@ -137,8 +137,7 @@ const tend = define(`
   local at = now()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', '${keys.delayed}', '-inf', at, 'LIMIT', 0, most)) do
     redis.call('ZREM', '${keys.delayed}', id)
-    local p = placing('${keys.run("")}' .. id)
-    if p.tenant then line_up(id, p, at) end
+    come_in(id, at)
   end
   serve_some(pool, KEYS[1], at)
   local due = redis.call('ZRANGE', '${keys.delayed}', 0, 0, 'WITHSCORES')[2]

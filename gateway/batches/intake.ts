@@ -1,7 +1,7 @@
 // A batch's input on its way into Redis: line by line as it comes, some in each step, acknowledged when they are safe. While Redis is at
 // a step nothing more is read, so that no more of a body is here than one piece of it.
 
-import { type Batch, type BatchAck, BatchOptions } from "../../core/batch.ts";
+import { BATCH_BOUNDS, type Batch, type BatchAck, BatchOptions } from "../../core/batch.ts";
 import { MayflyError } from "../../core/errors.ts";
 import { failureLimit } from "../dispatch/batch-record.ts";
 import type { BatchStore, Chunk, Entry } from "../dispatch/batch-store.ts";
@@ -59,6 +59,7 @@ function templateFields(template: NonNullable<BatchOptions["template"]>, toStdin
   if (toStdin && template.stdin !== undefined)
     throw new MayflyError("invalid_field", "template.stdin and stdin exclude each other: the inputs are what is read");
   const { request, stdin, files } = checkRequest(template, rules);
+  requireSmall(stdin.length + Buffer.byteLength(files));
   const source = toStdin ? { ...request, stdin: "" } : request;
   return {
     source: JSON.stringify(source),
@@ -67,6 +68,14 @@ function templateFields(template: NonNullable<BatchOptions["template"]>, toStdin
     templateFiles: files === "" ? undefined : files,
     templateStdin: stdin.length === 0 ? undefined : stdin,
   };
+}
+
+/** Throws `invalid_field`: what each of a hundred thousand runs gets a copy of is small. */
+function requireSmall(bytes: number): void {
+  const limit = BATCH_BOUNDS.templateInputBytes;
+  if (bytes <= limit) return;
+  const message = `template.files and template.stdin have ${bytes} bytes together: at most ${limit}, as each run has a copy. An upload is for more`;
+  throw new MayflyError("invalid_field", message, { details: { field: "template.files", limit } });
 }
 
 /** `{"batch": …}`, or undefined for another line. Throws `invalid_field`. */

@@ -72,7 +72,7 @@ export function malformed(line: number, key: string | undefined, error: unknown)
   return { line, kind: "malformed", text: `${key ?? ""}\n${JSON.stringify(outcomeOf(error, line))}` };
 }
 
-const SHAPE_LENGTH = 12;
+const SHAPE_LENGTH = 22;
 const MAX_NAMES = 1_000;
 
 /** As `parse_item` of batch-feed-parts.ts reads it, less its place. */

@@ -9,7 +9,7 @@ import { LEASE_MS } from "../../core/offer.ts";
 import { define } from "../../core/transition-parts.ts";
 import { BATCH_FEED_PARTS } from "./batch-feed-parts.ts";
 
-/** How soon a batch that the queue has no room for is looked at again. */
+/** How soon a batch is looked at again that finds no room, in its window or in the queue: not all that makes some tells of it. */
 const RETRY_MS = 500;
 /** Whoever feeds a batch and dies leaves it due again after this. */
 const PARK_MS = 5_000;
@@ -47,8 +47,16 @@ export const accept = define(`
   if not f[1] then return { 'missing', 0, 0 } end
   if f[5] and tonumber(to) > lines then return { 'closed', lines, total } end
   if tonumber(from) > lines then return { 'gap', lines, total } end
-  local at, answer, fresh = now(), 'ok', {}
-  for i = 9, 8 + 2 * shapes, 2 do redis.call('HSETNX', batch .. ':shapes', ARGV[i], ARGV[i + 1]) end
+  local at, answer, fresh, given = now(), 'ok', {}, {}
+  for i = 9, 8 + 2 * shapes, 2 do given[ARGV[i]] = ARGV[i + 1] end
+  -- The name and text of an item's shape, if it is not kept yet.
+  local function new_shape(text)
+    local name = string.match(text, '^%S+')
+    local shape = given[name]
+    given[name] = nil -- Looked for once.
+    if shape and redis.call('HEXISTS', batch .. ':shapes', name) == 0 then return name, shape end
+    return '', ''
+  end
   local function flush()
     if fresh[1] then redis.call('RPUSH', batch .. ':items', unpack(fresh)) end
     fresh = {}
@@ -58,11 +66,14 @@ export const accept = define(`
     local line, text = tonumber(ARGV[i]), ARGV[i + 2]
     if line > lines then
       if total >= tonumber(max_items) then answer = 'items' break end
-      if bytes + #text > tonumber(max_bytes) then answer = 'bytes' break end
+      local name, shape = '', ''
+      if ARGV[i + 1] == 'item' then name, shape = new_shape(text) end
+      if bytes + #text + #name + #shape > tonumber(max_bytes) then answer = 'bytes' break end
+      if name ~= '' then redis.call('HSET', batch .. ':shapes', name, shape) end
       lines, total = line, total + 1
       if ARGV[i + 1] == 'item' then
         fresh[#fresh + 1] = (total - 1) .. ' ' .. text
-        bytes = bytes + #text
+        bytes = bytes + #text + #name + #shape
       else
         flush() -- It may stop the batch, and what waits is what is cancelled.
         local key, outcome = string.match(text, '^([^\\n]*)\\n(.*)$')
@@ -77,7 +88,7 @@ export const accept = define(`
   if answer == 'ok' then lines = math.max(lines, tonumber(to)) end
   redis.call('HSET', batch, 'lines', lines, 'touchedAt', at)
   if answer == 'ok' and close == '1' then redis.call('HSET', batch, 'closed', '1') end
-  make_room(id, at)
+  wake_waiting(id, at)
   conclude(id, at, retention)
   return { answer, lines, total }
 `);
@@ -101,7 +112,7 @@ export const control = define(`
     redis.call('HSET', batch, 'paused', '1')
   elseif verb == 'resume' then
     redis.call('HDEL', batch, 'paused', 'markAt', 'markDone', 'lastAt', 'lastDone')
-    make_room(id, at)
+    wake_waiting(id, at)
   end
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
   return { 'done' }
@@ -140,8 +151,7 @@ export const feed = define(`${BATCH_FEED_PARTS}
   if conclude(id, at, retention) then return 'rest' end
   if redis.call('HGET', batch, 'stopping') then return 'more' end
   local waits = not f[4] and redis.call('LLEN', batch .. ':items') > 0
-  if waits and why == 'queue' then redis.call('ZADD', '${keys.batchesDue}', at + ${RETRY_MS}, id)
-  elseif waits then redis.call('ZADD', '${keys.batchesDue}', at + ${PARK_MS}, id)
+  if waits then redis.call('ZADD', '${keys.batchesDue}', at + (why == 'most' and ${PARK_MS} or ${RETRY_MS}), id)
   elseif not f[5] then redis.call('ZADD', '${keys.batchesDue}', math.max(idle_at, at + ${RETRY_MS}), id)
   else redis.call('ZREM', '${keys.batchesDue}', id) end
   return waits and why == 'most' and 'more' or 'rest'

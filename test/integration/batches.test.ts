@@ -309,11 +309,15 @@ describe("failures", () => {
     expect(counts.succeeded).toBeGreaterThan(0);
   });
 
-  test("a run that no host could hold is an item that failed, and keeps nobody waiting", async () => {
+  test("a run that no host could hold for five minutes is an item that failed, and what is behind it goes on", async () => {
     const gateway = await gatewayWith();
     await workerWith({ behave: obey });
     const huge = JSON.stringify({ image: "busybox", limits: { cpus: 1000 }, key: "huge" });
     const id = idOf(await send(gateway, [huge, item(1)]));
+    await eventually(async () => expect(await redis.hexists(keys.batch(id), "unfit:default")).toBe(1));
+    expect((await get(gateway, id)).counts).toMatchObject({ waiting: 2, failed: 0 });
+    const unfit = JSON.parse((await redis.hget(keys.batch(id), "unfit:default")) ?? "");
+    await redis.hset(keys.batch(id), "unfit:default", JSON.stringify({ ...unfit, since: unfit.since - 300_000 }));
     await over(gateway, id);
     const [first, second] = await resultsOf(gateway, id, "order=input");
     expect(first).toMatchObject({ key: "huge", outcome: { kind: "rejected", code: "no_host_large_enough" } });
