@@ -9,6 +9,7 @@ import { readTar, type TarEntry, type TarRules } from "../core/tar-reader.ts";
 import { headOf } from "../core/tar-writer.ts";
 import type { Sandbox, SandboxArtifacts } from "../runtime/index.ts";
 import type { Ending } from "./ending.ts";
+import { onAbort } from "./stop.ts";
 
 export interface ArtifactSink {
   /** Adds bytes at an offset, the end of those before; resolves when they are safe. PID 1 is slowed to its pace. */
@@ -65,15 +66,28 @@ export async function collectArtifacts(
   if (!kept || kept.broken) sandbox.kill();
 }
 
-/** Bounds the time that collecting takes, and ends it early for whoever is in a hurry. Returns the way to stop watching. */
+/** A container that is killed closes its end of the tar within this, unless that is not what it handed over. */
+const KILLED_MS = 1_000;
+
+/**
+ * Bounds the time that collecting takes, and ends it early for whoever is in a hurry from now on, and for a worker that leaves.
+ * Returns the way to stop watching.
+ */
 export function boundCollecting(sandbox: Sandbox, ending: Ending): () => void {
-  if (!sandbox.artifacts) return () => {};
-  const kill = () => sandbox.kill();
-  const clock = setTimeout(kill, ARTIFACT_BOUNDS.collectMs);
-  ending.hurried.addEventListener("abort", kill, { once: true });
+  const { artifacts } = sandbox;
+  if (!artifacts) return () => {};
+  const stops: (() => void)[] = [];
+  const end = () => {
+    sandbox.kill();
+    const overdue = setTimeout(() => artifacts.destroy(new Error("out of time")), KILLED_MS);
+    stops.push(() => clearTimeout(overdue));
+  };
+  const clock = setTimeout(end, ARTIFACT_BOUNDS.collectMs);
+  stops.push(() => clearTimeout(clock), onAbort(ending.abandoned, end));
+  // One that was in a hurry before wants the program's end, and has it.
+  if (!ending.hurried.aborted) stops.push(onAbort(ending.hurried, end));
   return () => {
-    clearTimeout(clock);
-    ending.hurried.removeEventListener("abort", kill);
+    for (const stop of stops) stop();
   };
 }
 

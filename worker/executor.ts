@@ -87,12 +87,9 @@ export class Executor {
     for (const { resized } of this.#running.values()) resized.ring();
   }
 
-  /** Ends every attempt at once; each is given up. */
+  /** Ends every attempt at once, collecting too; each that has no reason or end yet is given up. */
   abandonAll(): void {
-    for (const { ending } of this.#running.values()) {
-      ending.because({ kind: "drained" });
-      ending.hurry(); // One that had its reason before, and is in its grace.
-    }
+    for (const { ending } of this.#running.values()) ending.abandon();
   }
 
   /** Resolves when the attempt is recorded (or given up) and nothing of it is left on this host. Never rejects. */
