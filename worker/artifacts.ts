@@ -26,6 +26,12 @@ const LEFT_OUT = "/left-out";
 /** Its text is two numbers and a digit. */
 const MAX_SUMMARY_BYTES = 64;
 
+/** Each has Redis copy what is stored, without the file before it; of an honest PID 1 there are hardly any. */
+const MAX_VOIDS = 16;
+
+/** As much as a header's twelve digits have; more is no date in JavaScript. */
+const LAST_MS = 0o77777777777 * 1000;
+
 /** So much is stored at a time. */
 const PIECE_BYTES = 256 * 1024;
 
@@ -103,6 +109,7 @@ class Keeper {
   #whole = 0;
   #last: string | undefined;
   #bytes = 0;
+  #voids = 0;
   #left = { files: 0, bytes: 0 };
   /** Until PID 1 has said so, nobody knows that there is no more. */
   #more = true;
@@ -114,7 +121,7 @@ class Keeper {
 
   async take(entry: TarEntry): Promise<void> {
     if (entry.name === LEFT_OUT) return this.#hear(entry);
-    if (entry.name === VOID) return this.#dropLast();
+    if (entry.name === VOID) return this.#hearVoid();
     if (!this.#mayHave(entry)) {
       this.#left.files++;
       this.#left.bytes += entry.size;
@@ -143,7 +150,8 @@ class Keeper {
     return type === "file" && hasRoom && isArtifactName(name) && !this.#index.has(pathOf(name));
   }
 
-  async #keep({ name, size, mode, modifiedMs, content }: TarEntry): Promise<void> {
+  async #keep({ name, size, mode, content, ...entry }: TarEntry): Promise<void> {
+    const modifiedMs = Math.min(entry.modifiedMs, LAST_MS); // There are none before 1970.
     const hash = createHash("sha256");
     await this.#add(headOf({ name, size, mode, modifiedMs }));
     const offset = this.#stored + this.#unsent;
@@ -156,6 +164,11 @@ class Keeper {
     this.#whole = this.#stored + this.#unsent;
     this.#bytes += size;
     this.#index.set(this.#last, { offset, bytes: size, mode, modifiedMs, sha256: hash.digest("hex") });
+  }
+
+  async #hearVoid(): Promise<void> {
+    await this.#dropLast();
+    if (++this.#voids > MAX_VOIDS) throw RULES.broken(`more than ${MAX_VOIDS} voids`);
   }
 
   /** It was not read to its end: PID 1 counts it as left out. */

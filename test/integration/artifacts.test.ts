@@ -187,6 +187,8 @@ describe("what a run has left", () => {
     expect(await reason(await ask(waiting))).toEqual([404, "artifact_not_found"]);
     expect(await reason(await ask("run_01k3zq5w7h8m2n4p6r8t0v2x4z", "/x"))).toEqual([404, "run_not_found"]);
     const { id } = await leftBy([{ path: "out/x" }, NOTHING_LEFT]);
+    for (const other of [`${id}:stdout`, `${id}%3Aartifacts`, "x"])
+      expect(await reason(await ask(other, "/out/x"))).toEqual([404, "run_not_found"]);
     expect(await reason(await ask(id, "/out/y"))).toEqual([404, "artifact_not_found"]);
     expect(await reason(await ask(id, "/%00"))).toEqual([404, "artifact_not_found"]);
   });
@@ -282,6 +284,25 @@ describe("a run that asks for artifacts", () => {
     expect(run.artifacts).toEqual({ files: 2, bytes: 2, truncated: { files: 1, bytes: 10 } });
     expect(await paths(id)).toEqual(["/out/a", "/out/c"]);
     expect(await (await ask(id, "/out/c")).text()).toBe("c");
+  });
+
+  test("has no file of a date that is none", async () => {
+    const { id } = await leftBy([{ path: "out/late", modified: 9e12, binaryNumbers: true }, NOTHING_LEFT]);
+    const { artifacts } = await listed(id);
+    expect(artifacts.map(({ modified }) => modified)).toEqual(["2242-03-16T12:56:31.000Z"]);
+    expect((await ask(id, "/out/late")).headers.get("last-modified")).toBe("Wed, 16 Mar 2242 12:56:31 GMT");
+  });
+
+  test("is not listened to any longer by who has too many voids", async () => {
+    const pairs = Array.from({ length: 17 }, (_, i) => [{ path: `out/${i}`, content: "\0" }, { path: "/void" }]);
+    const { id, run } = await leftBy([
+      { path: "out/a", content: "a" },
+      ...pairs.flat(),
+      { path: "out/c", content: "c" },
+      NOTHING_LEFT,
+    ]);
+    expect(await paths(id)).toEqual(["/out/a"]);
+    expect(run.artifacts?.truncated?.more).toBe(true);
   });
 
   test("is given no file by a name that leads elsewhere, nor twice, nor what is no file, nor more than it asked for", async () => {
