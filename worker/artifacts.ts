@@ -14,7 +14,7 @@ import { onAbort } from "./stop.ts";
 export interface ArtifactSink {
   /** Adds bytes at an offset, the end of those before; resolves when they are safe. PID 1 is slowed to its pace. */
   append(offset: number, bytes: Buffer): Promise<void>;
-  /** Drops what is behind the first `length` bytes. */
+  /** Drops what is behind the first `length` bytes, unless they are sealed. */
   cut(length: number): Promise<void>;
   /** There are `length` bytes, and no more come. */
   seal(length: number, index: ReadonlyMap<string, StoredArtifact>, facts: ArtifactFacts): Promise<void>;
@@ -59,6 +59,9 @@ export async function keepArtifacts(
   return { facts, ...(broken ? { broken: broken.why } : {}) };
 }
 
+/** What nobody can be told of is of no use to anybody. Never rejects: what stays goes with its run. */
+export const dropArtifacts = (sink: ArtifactSink): Promise<void> => sink.cut(0).catch(() => {});
+
 /** Of a sandbox whose program has been started. Never rejects: if they cannot be had the run ends as it has ended, without them. */
 export async function collectArtifacts(
   sandbox: Sandbox,
@@ -67,6 +70,7 @@ export async function collectArtifacts(
 ): Promise<void> {
   if (!sandbox.artifacts || !sandbox.programStarted) return;
   const kept = await keepArtifacts(sandbox.artifacts, limits, sink).catch(lost);
+  if (!kept) await dropArtifacts(sink);
   if (kept?.broken) lost(kept.broken);
   // PID 1 is all that is left, and would wait for whoever reads on.
   if (!kept || kept.broken) sandbox.kill();

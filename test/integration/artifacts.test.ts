@@ -6,6 +6,7 @@ import { PassThrough } from "node:stream";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { ArtifactList } from "../../core/artifacts.ts";
+import { MayflyError } from "../../core/errors.ts";
 import { keys } from "../../core/keys.ts";
 import type { Run } from "../../core/run.ts";
 import { readTar } from "../../core/tar-reader.ts";
@@ -344,6 +345,46 @@ describe("a run that asks for artifacts", () => {
     const run = await finished(id);
     expect([run.attempt, run.artifacts]).toEqual([2, { files: 1, bytes: 1 }]);
     expect(await paths(id)).toEqual(["/out/of-attempt-2"]);
+  });
+});
+
+describe("of artifacts that nobody is told of nothing stays", () => {
+  const bytes = tar([{ path: "out/x", content: randomBytes(700_000) }, NOTHING_LEFT]);
+  const stored = (id: string) => redis.exists(keys.artifactTar(id), keys.artifacts(id));
+
+  test("when they cannot be sealed", async () => {
+    host = await startFakeHost({
+      redisUrl: server.url,
+      program: (sandbox) => {
+        sandbox.artifacts = new PassThrough();
+        sandbox.collect();
+        sandbox.artifacts.write(bytes.subarray(0, 600_000));
+        void eventually(async () => {
+          const [name] = await redis.keys("*:artifact-tar");
+          if (name === undefined) throw new Error("nothing is stored yet");
+          await redis.append(name, "what is not the worker's");
+        }).then(() => sandbox.artifacts?.end(bytes.subarray(600_000), () => sandbox.end()));
+      },
+    });
+    const id = await submit();
+    const run = await finished(id);
+    expect([run.outcome?.kind, run.artifacts, await stored(id)]).toEqual(["exited", undefined, 0]);
+  });
+
+  test("when the sandbox is lost after some have come", async () => {
+    host = await startFakeHost({
+      redisUrl: server.url,
+      program: (sandbox) => {
+        sandbox.artifacts = new PassThrough();
+        sandbox.artifacts.write(bytes.subarray(0, 600_000));
+        void eventually(async () => expect(await redis.keys("*:artifact-tar")).toHaveLength(1)).then(() =>
+          sandbox.lose(new MayflyError("image_unsupported", "it cannot run")),
+        );
+      },
+    });
+    const id = await submit();
+    const run = await finished(id);
+    expect([run.outcome?.kind, run.artifacts, await stored(id)]).toEqual(["rejected", undefined, 0]);
   });
 });
 
