@@ -9,10 +9,11 @@ import { ARTIFACT_BOUNDS, isArtifactName } from "../core/artifacts.ts";
 import { isErrno } from "../core/errors.ts";
 import { readTar, type TarEntry, type TarRules } from "../core/tar-reader.ts";
 import { invalidAnswer } from "./client-error.ts";
+import { printable } from "./table.ts";
 
 const RULES: TarRules = {
   maxEntries: 2 * ARTIFACT_BOUNDS.files,
-  broken: (what) => invalidAnswer(`the gateway's tar: ${what}`),
+  broken: (what) => invalidAnswer(`the gateway's tar: ${printable(what)}`),
   tooMany: (entries) => invalidAnswer(`the gateway's tar has more than ${entries} entries`),
 };
 
@@ -21,10 +22,20 @@ export async function* unpack(tar: AsyncIterable<Uint8Array>, directory: string)
   await mkdir(directory, { recursive: true });
   for await (const entry of readTar(tar, RULES)) {
     if (entry.type !== "file" || !isArtifactName(entry.name))
-      throw invalidAnswer(`the gateway's tar has ${JSON.stringify(entry.name)}, which is not unpacked`);
+      throw invalidAnswer(`the gateway's tar has ${printable(JSON.stringify(entry.name))}, which is not unpacked`);
+    await place(directory, entry);
+    yield entry.name;
+  }
+}
+
+/** Node names the file in its messages, too. */
+async function place(directory: string, entry: TarEntry): Promise<void> {
+  try {
     await makeParents(directory, entry.name);
     await writeFile(join(directory, entry.name), entry);
-    yield entry.name;
+  } catch (error) {
+    if (error instanceof Error) error.message = printable(error.message);
+    throw error;
   }
 }
 

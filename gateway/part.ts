@@ -29,11 +29,12 @@ export async function answerPart(c: Context, part: Part): Promise<Response> {
     c.header("content-range", `bytes */${length}`);
     throw new MayflyError("range_not_satisfiable", `there are ${length} bytes`, { details: { length } });
   }
+  const body = await streamOf(part.read(from, count)); // Before its length is told: a problem that is answered instead has another.
   c.header("content-type", part.type);
   c.header("content-length", String(count));
   c.header("content-disposition", disposition(part.name));
   if (range) c.header("content-range", `bytes ${from}-${from + count - 1}/${length}`);
-  return c.body(await streamOf(part.read(from, count)), range ? 206 : 200);
+  return c.body(body, range ? 206 : 200);
 }
 
 function placeOf({ first, last }: Slice, length: number): { from: number; count: number } {

@@ -61,8 +61,13 @@ export function toProblem(error: MayflyError, errors?: readonly FieldError[]): P
   };
 }
 
+/** What a route may have told of a body that is not sent now: another length would have the connection read out of step. */
+const OF_THE_BODY = ["content-length", "content-disposition", "etag", "last-modified", "accept-ranges"] as const;
+
 /** Through the context, so that what the middleware has put into the answer's head stays there. */
 export function answerProblem(c: Context, problem: Problem, retryAfterSeconds = RETRY_AFTER_SECONDS): Response {
+  for (const name of OF_THE_BODY) c.header(name, undefined);
+  if (problem.status !== 416) c.header("content-range", undefined); // There it says how much there is.
   c.header("content-type", "application/problem+json");
   if (problem.status === 429 || problem.status === 503) c.header("retry-after", String(retryAfterSeconds));
   if (problem.status === 401) c.header("www-authenticate", 'Bearer realm="mayfly"');

@@ -10,11 +10,11 @@ import { define, type Transition } from "../core/transition-parts.ts";
 import { runTransition, transitions } from "../core/transitions.ts";
 import type { ArtifactSink } from "./artifacts.ts";
 
-/** ARGV: attempt, holder, length → 1 | 0 if the attempt is over | -1 if there is less */
+/** ARGV: attempt, holder, length → 1 | 0 if the attempt is over, or it is sealed | -1 if there is less */
 const cut = define(`
   local run, tar = unpack(KEYS)
   local attempt, holder, length = unpack(ARGV)
-  if not held(run, attempt, holder) then return 0 end
+  if not held(run, attempt, holder) or redis.call('HEXISTS', run, 'artifacts') == 1 then return 0 end
   local stored = redis.call('STRLEN', tar)
   if stored < tonumber(length) then return -1 end
   if length == '0' then redis.call('DEL', tar)

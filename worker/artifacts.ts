@@ -9,11 +9,12 @@ import { readTar, type TarEntry, type TarRules } from "../core/tar-reader.ts";
 import { headOf } from "../core/tar-writer.ts";
 import type { Sandbox, SandboxArtifacts } from "../runtime/index.ts";
 import type { Ending } from "./ending.ts";
+import { onAbort } from "./stop.ts";
 
 export interface ArtifactSink {
   /** Adds bytes at an offset, the end of those before; resolves when they are safe. PID 1 is slowed to its pace. */
   append(offset: number, bytes: Buffer): Promise<void>;
-  /** Drops what is behind the first `length` bytes. */
+  /** Drops what is behind the first `length` bytes, unless they are sealed. */
   cut(length: number): Promise<void>;
   /** There are `length` bytes, and no more come. */
   seal(length: number, index: ReadonlyMap<string, StoredArtifact>, facts: ArtifactFacts): Promise<void>;
@@ -24,6 +25,12 @@ const VOID = "/void";
 const LEFT_OUT = "/left-out";
 /** Its text is two numbers and a digit. */
 const MAX_SUMMARY_BYTES = 64;
+
+/** Each has Redis copy what is stored, without the file before it; of an honest PID 1 there are hardly any. */
+const MAX_VOIDS = 16;
+
+/** As much as a header's twelve digits have; more is no date in JavaScript. */
+const LAST_MS = 0o77777777777 * 1000;
 
 /** So much is stored at a time. */
 const PIECE_BYTES = 256 * 1024;
@@ -52,6 +59,9 @@ export async function keepArtifacts(
   return { facts, ...(broken ? { broken: broken.why } : {}) };
 }
 
+/** What nobody can be told of is of no use to anybody. Never rejects: what stays goes with its run. */
+export const dropArtifacts = (sink: ArtifactSink): Promise<void> => sink.cut(0).catch(() => {});
+
 /** Of a sandbox whose program has been started. Never rejects: if they cannot be had the run ends as it has ended, without them. */
 export async function collectArtifacts(
   sandbox: Sandbox,
@@ -60,20 +70,34 @@ export async function collectArtifacts(
 ): Promise<void> {
   if (!sandbox.artifacts || !sandbox.programStarted) return;
   const kept = await keepArtifacts(sandbox.artifacts, limits, sink).catch(lost);
+  if (!kept) await dropArtifacts(sink);
   if (kept?.broken) lost(kept.broken);
   // PID 1 is all that is left, and would wait for whoever reads on.
   if (!kept || kept.broken) sandbox.kill();
 }
 
-/** Bounds the time that collecting takes, and ends it early for whoever is in a hurry. Returns the way to stop watching. */
+/** A container that is killed closes its end of the tar within this, unless that is not what it handed over. */
+const KILLED_MS = 1_000;
+
+/**
+ * Bounds the time that collecting takes, and ends it early for whoever is in a hurry from now on, and for a worker that leaves.
+ * Returns the way to stop watching.
+ */
 export function boundCollecting(sandbox: Sandbox, ending: Ending): () => void {
-  if (!sandbox.artifacts) return () => {};
-  const kill = () => sandbox.kill();
-  const clock = setTimeout(kill, ARTIFACT_BOUNDS.collectMs);
-  ending.hurried.addEventListener("abort", kill, { once: true });
+  const { artifacts } = sandbox;
+  if (!artifacts) return () => {};
+  const stops: (() => void)[] = [];
+  const end = () => {
+    sandbox.kill();
+    const overdue = setTimeout(() => artifacts.destroy(new Error("out of time")), KILLED_MS);
+    stops.push(() => clearTimeout(overdue));
+  };
+  const clock = setTimeout(end, ARTIFACT_BOUNDS.collectMs);
+  stops.push(() => clearTimeout(clock), onAbort(ending.abandoned, end));
+  // One that was in a hurry before wants the program's end, and has it.
+  if (!ending.hurried.aborted) stops.push(onAbort(ending.hurried, end));
   return () => {
-    clearTimeout(clock);
-    ending.hurried.removeEventListener("abort", kill);
+    for (const stop of stops) stop();
   };
 }
 
@@ -89,6 +113,7 @@ class Keeper {
   #whole = 0;
   #last: string | undefined;
   #bytes = 0;
+  #voids = 0;
   #left = { files: 0, bytes: 0 };
   /** Until PID 1 has said so, nobody knows that there is no more. */
   #more = true;
@@ -100,7 +125,7 @@ class Keeper {
 
   async take(entry: TarEntry): Promise<void> {
     if (entry.name === LEFT_OUT) return this.#hear(entry);
-    if (entry.name === VOID) return this.#dropLast();
+    if (entry.name === VOID) return this.#hearVoid();
     if (!this.#mayHave(entry)) {
       this.#left.files++;
       this.#left.bytes += entry.size;
@@ -129,7 +154,8 @@ class Keeper {
     return type === "file" && hasRoom && isArtifactName(name) && !this.#index.has(pathOf(name));
   }
 
-  async #keep({ name, size, mode, modifiedMs, content }: TarEntry): Promise<void> {
+  async #keep({ name, size, mode, content, ...entry }: TarEntry): Promise<void> {
+    const modifiedMs = Math.min(entry.modifiedMs, LAST_MS); // There are none before 1970.
     const hash = createHash("sha256");
     await this.#add(headOf({ name, size, mode, modifiedMs }));
     const offset = this.#stored + this.#unsent;
@@ -142,6 +168,11 @@ class Keeper {
     this.#whole = this.#stored + this.#unsent;
     this.#bytes += size;
     this.#index.set(this.#last, { offset, bytes: size, mode, modifiedMs, sha256: hash.digest("hex") });
+  }
+
+  async #hearVoid(): Promise<void> {
+    await this.#dropLast();
+    if (++this.#voids > MAX_VOIDS) throw RULES.broken(`more than ${MAX_VOIDS} voids`);
   }
 
   /** It was not read to its end: PID 1 counts it as left out. */

@@ -13,6 +13,7 @@ export type EndReason =
 export class Ending {
   readonly #controller = new AbortController();
   readonly #hurry = new AbortController();
+  readonly #abandon = new AbortController();
   #reason: EndReason | undefined;
   #settled = false;
 
@@ -37,6 +38,16 @@ export class Ending {
 
   hurry(): void {
     this.#hurry.abort();
+  }
+
+  /** Aborts when this worker leaves, whatever the reason was before: nothing more is waited for or collected. */
+  get abandoned(): AbortSignal {
+    return this.#abandon.signal;
+  }
+
+  abandon(): void {
+    this.#abandon.abort();
+    this.because({ kind: "drained" });
   }
 
   because(reason: EndReason): void {

@@ -12,7 +12,7 @@ import { Scope } from "../core/scope.ts";
 import type { Keyring } from "../core/secret.ts";
 import type { HeldImage, Runtime, Sandbox, SandboxEnd, TerminalSize } from "../runtime/index.ts";
 import { untold } from "../telemetry/telemetry.ts";
-import { boundCollecting, collectArtifacts } from "./artifacts.ts";
+import { boundCollecting, collectArtifacts, dropArtifacts } from "./artifacts.ts";
 import { attemptObserver, type ObserveAttempt } from "./attempts.ts";
 import { openBrought } from "./brought.ts";
 import { Ending } from "./ending.ts";
@@ -87,12 +87,9 @@ export class Executor {
     for (const { resized } of this.#running.values()) resized.ring();
   }
 
-  /** Ends every attempt at once; each is given up. */
+  /** Ends every attempt at once, collecting too; each that has no reason or end yet is given up. */
   abandonAll(): void {
-    for (const { ending } of this.#running.values()) {
-      ending.because({ kind: "drained" });
-      ending.hurry(); // One that had its reason before, and is in its grace.
-    }
+    for (const { ending } of this.#running.values()) ending.abandon();
   }
 
   /** Resolves when the attempt is recorded (or given up) and nothing of it is left on this host. Never rejects. */
@@ -117,6 +114,7 @@ export class Executor {
       verdict = judgeEnd(end, ending.reason, plan);
     } catch (error) {
       verdict = judgeError(error, ending.reason);
+      if (plan.artifacts) void dropArtifacts(store.artifacts(attempt)); // Redis has it before the attempt's end.
     }
     watch.stop();
     const receipt = this.#receipt(record, watch, gathered);

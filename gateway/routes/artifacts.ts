@@ -4,6 +4,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { type ArtifactFacts, ArtifactList } from "../../core/artifacts.ts";
 import { MayflyError } from "../../core/errors.ts";
+import { RUN_ID_PATTERN } from "../../core/ids.ts";
 import type { GatewayEnv } from "../context.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import { answerPart, type Part } from "../part.ts";
@@ -101,6 +102,8 @@ export function registerArtifacts(app: OpenAPIHono<GatewayEnv>, dispatcher: Disp
   app.openAPIRegistry.registerPath(ONE_DOCUMENT);
   app.get(ONE, async (c) => {
     const { id, path } = { id: c.req.param("id"), path: `/${c.req.param("path")}` };
+    // Nothing else may become the name of a key.
+    if (!RUN_ID_PATTERN.test(id)) throw new MayflyError("run_not_found", "that is no run's id");
     await finished(c, id);
     const found = await artifacts.find(id, path);
     if (!found) throw noArtifact(`the run ${id} has kept no ${JSON.stringify(path)}`);

@@ -3,8 +3,9 @@
 //   the program ends → REPORT_ARTIFACTS and a socket → REPORT_EXITED → every other process is killed → entries → PID 1 ends
 //
 //   out/report.json   a regular file that a pattern names, without its leading slash: mode, mtime, owner 0
-//   /void             the entry before it could not be read to its end, and is filled with zeros: it counts for nothing
-//   /left-out         the last entry: "FILES BYTES MORE\n", of what patterns name and is not here; MORE is 1 if there may be more than that
+//   /void             the entry before it could not be read to its end, and is filled with zeros: it counts for nothing. At most 16 of them are heard
+//   /left-out         the last entry: "FILES BYTES MORE\n", of what patterns name and is not here; MORE is 1 if there may be more than that;
+//                     BYTES has 15 digits at most
 //
 // One idea: it is done inside the container, where nothing else lives any more, so that nothing changes under it, and what a path leads
 // to is nothing that the program could not reach. No symlink is followed, no other file system is entered (/proc, /sys, /dev), and

@@ -32,10 +32,12 @@ static bool is_terminal_master(int descriptor) {
     return fstat(descriptor, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(5, 2);
 }
 
-// Whatever else it is that PID 1 does to it: a socket can always be read without waiting (MSG_DONTWAIT).
-static bool is_socket(int descriptor) {
-    struct stat status;
-    return fstat(descriptor, &status) == 0 && S_ISSOCK(status.st_mode);
+// Whatever else it is that PID 1 does to it: a socket can always be read without waiting (MSG_DONTWAIT). One of this kind ends with
+// whoever is at its other end.
+static bool is_local_stream(int descriptor) {
+    int domain, type;
+    return getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &(socklen_t){sizeof domain}) == 0 && domain == AF_UNIX &&
+           getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof type}) == 0 && type == SOCK_STREAM;
 }
 
 static void on_started(struct sandbox *sandbox, uint32_t start_us) {
@@ -47,7 +49,7 @@ static void on_started(struct sandbox *sandbox, uint32_t start_us) {
 }
 
 static void on_artifacts(struct sandbox *sandbox, int descriptor) {
-    if (sandbox->connection && is_socket(descriptor)) streams_use_artifacts(&sandbox->streams, descriptor);
+    if (sandbox->connection && is_local_stream(descriptor)) streams_use_artifacts(&sandbox->streams, descriptor);
     else if (descriptor >= 0) close(descriptor);
 }
 

@@ -232,9 +232,15 @@ static void await_artifacts(bool wanted) {
     set_nonblocking(ARTIFACTS_FD);
 }
 
+// A socket can be read without waiting, whatever PID 1 does to it; one of this kind ends with whoever is at its other end.
+static bool is_local_stream(int descriptor) {
+    int domain, type;
+    return getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &(socklen_t){sizeof domain}) == 0 && domain == AF_UNIX &&
+           getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof type}) == 0 && type == SOCK_STREAM;
+}
+
 static void use_artifacts(int *socket) {
-    struct stat status;
-    if (*socket < 0 || fstat(*socket, &status) || !S_ISSOCK(status.st_mode)) return;
+    if (!is_local_stream(*socket)) return;
     relays[ARTIFACTS].from = *socket;
     *socket = -1;
 }

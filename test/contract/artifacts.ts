@@ -161,6 +161,13 @@ export function artifactsContract(current: () => RuntimeUnderTest): void {
       expect(leftOut).toBe(`2 ${6300 - kept} 0\n`);
     });
 
+    it("that are said to be larger than anything are counted all the same", async () => {
+      const script = "mkdir /out; cd /out; for i in 1 2 3; do truncate -s 9000000000000000000 $i && echo large; done";
+      const { names, leftOut, stdout } = await left(script, wanted(["/out"]));
+      expect([names, stdout]).toEqual([[], "large\n".repeat(3)]);
+      expect(leftOut).toBe("3 999999999999999 0\n");
+    });
+
     it("that are more than may be are counted", async () => {
       const script = "mkdir /out; cd /out; for i in 1 2 3 4 5; do echo > $i; done";
       const { names, leftOut } = await left(script, wanted(["/out"], { maxFiles: 3 }));

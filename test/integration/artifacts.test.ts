@@ -6,6 +6,7 @@ import { PassThrough } from "node:stream";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { ArtifactList } from "../../core/artifacts.ts";
+import { MayflyError } from "../../core/errors.ts";
 import { keys } from "../../core/keys.ts";
 import type { Run } from "../../core/run.ts";
 import { readTar } from "../../core/tar-reader.ts";
@@ -187,6 +188,8 @@ describe("what a run has left", () => {
     expect(await reason(await ask(waiting))).toEqual([404, "artifact_not_found"]);
     expect(await reason(await ask("run_01k3zq5w7h8m2n4p6r8t0v2x4z", "/x"))).toEqual([404, "run_not_found"]);
     const { id } = await leftBy([{ path: "out/x" }, NOTHING_LEFT]);
+    for (const other of [`${id}:stdout`, `${id}%3Aartifacts`, "x"])
+      expect(await reason(await ask(other, "/out/x"))).toEqual([404, "run_not_found"]);
     expect(await reason(await ask(id, "/out/y"))).toEqual([404, "artifact_not_found"]);
     expect(await reason(await ask(id, "/%00"))).toEqual([404, "artifact_not_found"]);
   });
@@ -284,6 +287,25 @@ describe("a run that asks for artifacts", () => {
     expect(await (await ask(id, "/out/c")).text()).toBe("c");
   });
 
+  test("has no file of a date that is none", async () => {
+    const { id } = await leftBy([{ path: "out/late", modified: 9e12, binaryNumbers: true }, NOTHING_LEFT]);
+    const { artifacts } = await listed(id);
+    expect(artifacts.map(({ modified }) => modified)).toEqual(["2242-03-16T12:56:31.000Z"]);
+    expect((await ask(id, "/out/late")).headers.get("last-modified")).toBe("Wed, 16 Mar 2242 12:56:31 GMT");
+  });
+
+  test("is not listened to any longer by who has too many voids", async () => {
+    const pairs = Array.from({ length: 17 }, (_, i) => [{ path: `out/${i}`, content: "\0" }, { path: "/void" }]);
+    const { id, run } = await leftBy([
+      { path: "out/a", content: "a" },
+      ...pairs.flat(),
+      { path: "out/c", content: "c" },
+      NOTHING_LEFT,
+    ]);
+    expect(await paths(id)).toEqual(["/out/a"]);
+    expect(run.artifacts?.truncated?.more).toBe(true);
+  });
+
   test("is given no file by a name that leads elsewhere, nor twice, nor what is no file, nor more than it asked for", async () => {
     const { id, run } = await leftBy(
       [
@@ -323,6 +345,46 @@ describe("a run that asks for artifacts", () => {
     const run = await finished(id);
     expect([run.attempt, run.artifacts]).toEqual([2, { files: 1, bytes: 1 }]);
     expect(await paths(id)).toEqual(["/out/of-attempt-2"]);
+  });
+});
+
+describe("of artifacts that nobody is told of nothing stays", () => {
+  const bytes = tar([{ path: "out/x", content: randomBytes(700_000) }, NOTHING_LEFT]);
+  const stored = (id: string) => redis.exists(keys.artifactTar(id), keys.artifacts(id));
+
+  test("when they cannot be sealed", async () => {
+    host = await startFakeHost({
+      redisUrl: server.url,
+      program: (sandbox) => {
+        sandbox.artifacts = new PassThrough();
+        sandbox.collect();
+        sandbox.artifacts.write(bytes.subarray(0, 600_000));
+        void eventually(async () => {
+          const [name] = await redis.keys("*:artifact-tar");
+          if (name === undefined) throw new Error("nothing is stored yet");
+          await redis.append(name, "what is not the worker's");
+        }).then(() => sandbox.artifacts?.end(bytes.subarray(600_000), () => sandbox.end()));
+      },
+    });
+    const id = await submit();
+    const run = await finished(id);
+    expect([run.outcome?.kind, run.artifacts, await stored(id)]).toEqual(["exited", undefined, 0]);
+  });
+
+  test("when the sandbox is lost after some have come", async () => {
+    host = await startFakeHost({
+      redisUrl: server.url,
+      program: (sandbox) => {
+        sandbox.artifacts = new PassThrough();
+        sandbox.artifacts.write(bytes.subarray(0, 600_000));
+        void eventually(async () => expect(await redis.keys("*:artifact-tar")).toHaveLength(1)).then(() =>
+          sandbox.lose(new MayflyError("image_unsupported", "it cannot run")),
+        );
+      },
+    });
+    const id = await submit();
+    const run = await finished(id);
+    expect([run.outcome?.kind, run.artifacts, await stored(id)]).toEqual(["rejected", undefined, 0]);
   });
 });
 

@@ -73,6 +73,27 @@ describe("files of a tar", () => {
   });
 });
 
+test("nothing in a name steers the terminal that an error is told to", async () => {
+  const name = "\u009b2J\u001b[31m";
+  await mkdir(directory, { recursive: true });
+  await mkdir(join(directory, `${name}d`));
+  await writeFile(join(directory, `${name}f`), "");
+  const entries: TarEntry[] = [
+    { path: `${name}d`, content: "a directory is there" },
+    { path: `${name}f/x`, content: "a file is there" },
+    { path: `../${name}`, content: "it leads up" },
+    { path: name, type: "fifo" },
+  ];
+  for (const entry of entries) {
+    const error = await put([entry]).then(
+      () => undefined,
+      (thrown: Error) => thrown,
+    );
+    expect(error?.message).toContain("?2J");
+    expect(error?.message).not.toMatch(/\p{C}/u);
+  }
+});
+
 describe("a tar is refused", () => {
   test.each([
     ["with a name that leads up", { path: "../up", content: "x" }],

@@ -82,6 +82,18 @@ test.each(reasons)("%s says when to come back if that helps, and how to authenti
   expect(headers.has("www-authenticate")).toBe(status === 401);
 });
 
+test("nothing is told of a body that is not sent", async () => {
+  const app = new Hono().get("/:reason", (c) => {
+    for (const name of ["content-length", "content-disposition", "content-range", "etag", "last-modified"])
+      c.header(name, "1");
+    return answerProblem(c, toProblem(new MayflyError(c.req.param("reason") as ErrorReason, "why")));
+  });
+  const left = async (reason: ErrorReason) =>
+    [...(await app.request(`/${reason}`)).headers.keys()].filter((name) => name !== "retry-after");
+  expect(await left("queue_unavailable")).toEqual(["content-type"]);
+  expect(await left("range_not_satisfiable")).toEqual(["content-range", "content-type"]);
+});
+
 test("the message of an internal fault stays inside", () => {
   expect(JSON.stringify(toProblem(new MayflyError("bug", "/etc/secret: ENOENT")))).not.toContain("secret");
 });

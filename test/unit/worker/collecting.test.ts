@@ -68,6 +68,42 @@ test("collecting ends by its clock, or for whoever is in a hurry", () => {
   expect(other.signals).toEqual(["SIGKILL"]);
 });
 
+test("a worker that leaves ends a grace and a collecting that were under way, in a hurry or not", () => {
+  stopOn(ending, sandbox, 1_000);
+  ending.because({ kind: "timed_out", clock: "run", limitMs: 1 });
+  ending.abandon();
+  expect(sandbox.signals).toEqual(["SIGTERM", "SIGKILL"]);
+  expect(ending.reason?.kind).toBe("timed_out");
+  const [forced, hurried] = [new Deaf(), new Ending()];
+  hurried.hurry();
+  const stop = stopOn(hurried, forced, 1_000);
+  hurried.because({ kind: "cancelled" });
+  stop();
+  boundCollecting(forced, hurried);
+  expect(forced.signals).toEqual(["end"]);
+  hurried.abandon();
+  expect(forced.signals).toEqual(["end", "SIGKILL"]);
+});
+
+test("what begins once the worker leaves is killed at once, and collects nothing", () => {
+  ending.abandon();
+  stopOn(ending, sandbox, 1_000);
+  expect(sandbox.signals).toEqual(["SIGKILL"]);
+  const other = new Deaf();
+  boundCollecting(other, ending);
+  expect(other.signals).toEqual(["SIGKILL"]);
+});
+
+test("a tar that stays open though its container is dead is not waited for", () => {
+  sandbox.kill = () => void sandbox.signals.push("SIGKILL");
+  sandbox.artifacts?.on("error", () => {});
+  boundCollecting(sandbox, ending);
+  vi.advanceTimersByTime(ARTIFACT_BOUNDS.collectMs);
+  expect([sandbox.signals, sandbox.artifacts?.destroyed]).toEqual([["SIGKILL"], false]);
+  vi.runAllTimers();
+  expect(sandbox.artifacts?.errored?.message).toBe("out of time");
+});
+
 test("what has been collected, and what has nothing to collect, is left alone", () => {
   boundCollecting(sandbox, ending)();
   const none = new FakeSandbox();
