@@ -46,6 +46,7 @@ local function finish(id, p, at, how)
   end
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
   if p.batch then end_item(p.batch, id, at, how) end
+  serve_let_in(p, at)
 end
 -- What is kept of an attempt that was not the last.
 local function keep_attempt(run, at, outcome, receipt)
@@ -73,6 +74,7 @@ local function requeue(run, id, p, at, how)
   redis.call('PUBLISH', '${channels.changed("")}' .. id, '')
   redis.call('PUBLISH', '${channels.waits("")}' .. p.pool, '')
   serve_some(p.pool, '${keys.offers("")}' .. p.pool, at)
+  serve_let_in(p, at)
   return attempt
 end
 `;

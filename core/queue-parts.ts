@@ -52,21 +52,22 @@ local function line_up(id, p, at)
   end
   redis.call('SADD', '${keys.lines("")}' .. p.pool, p.tenant)
 end
--- One that stood aside, and does so nowhere any more.
+-- One that stood aside, and does so nowhere any more. Its pool, if it is a run.
 local function come_in(id, at)
   local p = placing('${keys.run("")}' .. id)
-  if not p.tenant then return end
+  if not p.tenant then return nil end
   stand_aside(p, -1)
   line_up(id, p, at)
+  return p.pool
 end
--- One that was through the gate is over, or waits no more: the next one may come.
+-- One that was through the gate is over, or waits no more: the next one may come, into the line of the pool that is left in p.
 local function leave_gate(p, at)
   if not p.key then return end
   local gates, gate = '${keys.gates("")}' .. p.tenant, '${keys.gate("")}' .. p.tenant .. ':' .. p.key
   if redis.call('HINCRBY', gates, p.key, -1) <= 0 then redis.call('HDEL', gates, p.key) end
   for _, id in ipairs(redis.call('ZRANGE', gate, 0, 0)) do
     redis.call('ZREM', gate, id)
-    come_in(id, at)
+    p.let_in = come_in(id, at)
   end
 end
 local function enqueue(id, p, at)
@@ -165,5 +166,11 @@ local function serve_some(pool, offers, at)
   for holder, offer in some_offers(offers, at) do
     if serve(pool, holder, offer, at) then post(offers, holder, offer) end
   end
+end
+-- Who has come through a gate is given room that there is, or hosts are told that it waits: none of them needs have room to tell of.
+local function serve_let_in(p, at)
+  if not p.let_in then return end
+  serve_some(p.let_in, '${keys.offers("")}' .. p.let_in, at)
+  if redis.call('SCARD', '${keys.lines("")}' .. p.let_in) > 0 then redis.call('PUBLISH', '${channels.waits("")}' .. p.let_in, '') end
 end
 `;

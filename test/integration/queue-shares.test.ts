@@ -265,6 +265,42 @@ describe("a concurrency key", () => {
     expect((await offer(10)).map(({ id }) => id)).toEqual([second]);
   });
 
+  test("lets the next one to room that a host has told of before, in the step in which the one before ends", async () => {
+    const listener = redis.duplicate();
+    await listener.subscribe("{mayfly}:handed:life-1");
+    const room = { host: "h", ...ROOM, capacity: ROOM };
+    await worker.offer("default", { offer: room, heard: { series: ++series, seen: 0 } });
+    const [first, second, third] = [
+      await submit("t", keyed("k")),
+      await submit("t", keyed("k")),
+      await submit("t", keyed("k")),
+    ];
+    expect([await stateOf(first), await stateOf(second)]).toEqual(["starting", "queued"]);
+    await end({ id: first, tenant: "t", attempt: 1 });
+    expect([await stateOf(second), await stateOf(third)]).toEqual(["starting", "queued"]);
+    const found = await record(third);
+    if (found) await gateway.cancel(found);
+    await end({ id: second, tenant: "t", attempt: 1 });
+    expect(await redis.exists(keys.gates("t"))).toBe(0);
+    listener.disconnect();
+  });
+
+  test("of which the next has no room makes hosts tell theirs", async () => {
+    const listener = redis.duplicate();
+    await listener.subscribe("{mayfly}:waits:default");
+    const heard: string[] = [];
+    listener.on("message", (channel: string) => void heard.push(channel));
+    await submit("t", keyed("k"));
+    await submit("t", keyed("k"));
+    const [first] = await offer(1);
+    await listener.ping();
+    heard.length = 0;
+    await end(first as Given);
+    await listener.ping();
+    expect(heard).toEqual(["{mayfly}:waits:default"]);
+    listener.disconnect();
+  });
+
   test("is of one tenant: another's of the same name is another", async () => {
     for (const tenant of ["a", "b"]) await submit(tenant, keyed("k"));
     expect(await offer(10)).toHaveLength(2);
