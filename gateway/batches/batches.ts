@@ -13,7 +13,7 @@ export interface BatchesOptions {
   readonly results: BatchResults;
   readonly signals: Pick<Signals, "onChanged">;
   readonly rules: ItemRules;
-  /** How many callers may send items or read results at once. */
+  /** How many callers may send items or uploads, or read results, at once. */
   readonly maxStreams: number;
 }
 

@@ -224,6 +224,27 @@ describe("what is sent and does not become an upload leaves nothing behind:", ()
     }
   });
 
+  test("one more than the gateway takes at once; once another has come in it is taken", async () => {
+    const env = { ...ENV, MAYFLY_MAX_WAITING: "1" };
+    const small = await startGateway({ redisUrl: server.url, keys: KEYS, env });
+    try {
+      await eventually(async () => expect(await (await small.fetch("/readyz")).text()).not.toContain("Redis"));
+      const socket = await beginUpload(tar([{ path: "big", content: randomBytes(MIB) }]).subarray(0, 700_000), small);
+      const headers = { authorization: `Bearer ${KEYS.acme}`, "content-type": "application/x-tar" };
+      const body = () => ({ method: "POST", headers, body: new Uint8Array(tar(ENTRIES)) });
+      const refused = await small.fetch("/v1/uploads", body());
+      expect(await refused.json()).toMatchObject({
+        status: 429,
+        reason: "too_many_waiters",
+        detail: expect.stringContaining("holds 1 waiting"),
+      });
+      socket.destroy();
+      await eventually(async () => expect((await small.fetch("/v1/uploads", body())).status).toBe(201));
+    } finally {
+      await small.stop();
+    }
+  });
+
   test("one that is more than the tenant may have with its others; once one is removed it may", async () => {
     const two = [{ path: "big", content: randomBytes(1.9 * MIB) }];
     const { id } = await made(two);
