@@ -15,10 +15,15 @@ export class ByteReader {
 
   /** Few bytes, all of them. */
   async take(count: number): Promise<Buffer> {
-    const parts: Uint8Array[] = [];
+    const bytes = Buffer.alloc(count);
+    let length = 0;
     this.open(count);
-    for await (const part of this.content()) parts.push(part);
-    return Buffer.concat(parts, count);
+    // Copied as they come: a list of parts would be many times as large if they come one by one.
+    for await (const part of this.content()) {
+      bytes.set(part, length);
+      length += part.length;
+    }
+    return bytes;
   }
 
   /** What is to be read next; to be called when nothing is unread. */

@@ -37,6 +37,13 @@ const SHOWN = 64;
 
 /** Of a header that only extends the next: two names, and pax has a few more fields. */
 const MAX_EXTENSION_BYTES = 64 * 1024;
+/** Fields of one such header. */
+const MAX_RECORDS = 64;
+/** In front of one entry: GNU has one for each of two names, pax one for the entry and one for all. */
+const MAX_IN_A_ROW = 3;
+/** All of an archive's together have so many bytes at most, and so many more for each entry: two names. */
+const EXTENSIONS_BYTES = 1024 * 1024;
+const EXTENSION_BYTES_OF_ENTRY = 2 * MAX_NAME_BYTES;
 
 interface Extension {
   readonly path?: string | undefined;
@@ -58,19 +65,14 @@ export interface TarRules {
 export async function* readTar(archive: Bytes, rules: TarRules): AsyncGenerator<TarEntry> {
   const { maxEntries, broken, tooMany } = rules;
   const reader = new ByteReader(archive, () => broken("cut short"));
+  const extensions = new Extensions(reader, broken);
   try {
-    let extension: Extension = {};
     for (let headers = 1; ; headers++) {
       const header = parseHeader(await reader.take(BLOCK_BYTES), broken);
       if (!header) break;
       if (headers > maxEntries) throw tooMany(maxEntries);
-      const extending = await readExtension(header, reader, broken);
-      if (extending) {
-        extension = { ...extension, ...extending };
-        continue;
-      }
-      yield* entryOf(header, extension, { reader, broken });
-      extension = {};
+      if (EXTENDING.includes(header.flag)) await extensions.read(header);
+      else yield* entryOf(header, extensions.take(), { reader, broken });
     }
     await reader.drain();
   } finally {
@@ -97,16 +99,62 @@ async function* entryOf(
   await reader.skip(paddingOf(size));
 }
 
-/** What the header says of the next one, if that is all that it does. */
-async function readExtension(header: TarHeader, reader: ByteReader, broken: Broken): Promise<Extension | undefined> {
-  if (!"gxLK".includes(header.flag)) return undefined;
-  if (header.size > MAX_EXTENSION_BYTES) throw broken(`an extension of ${header.size} bytes`);
-  const bytes = await reader.take(header.size);
-  await reader.take(paddingOf(header.size));
-  if (header.flag === "L") return { path: untilNul(bytes) };
-  if (header.flag === "K") return { linkpath: untilNul(bytes) };
-  const records = parsePax(bytes, broken);
-  return header.flag === "x" ? records : {}; // What is said of all entries, such as a comment, is nothing that we need.
+/** The flags of headers that only extend what follows: GNU's of a long name and a long link, pax's of the next entry and of all. */
+const EXTENDING = "LKxg";
+
+/** What headers say of the next entry. Each costs its reader work and is nothing that is kept, so that there are bounds to them of their own. */
+class Extensions {
+  readonly #reader: ByteReader;
+  readonly #broken: Broken;
+  #next: Extension = {};
+  #inARow = 0;
+  #room = EXTENSIONS_BYTES;
+
+  constructor(reader: ByteReader, broken: Broken) {
+    this.#reader = reader;
+    this.#broken = broken;
+  }
+
+  async read(header: TarHeader): Promise<void> {
+    this.#count(header);
+    const { flag, size } = header;
+    // What is said of all entries, such as a comment, is nothing that we need.
+    if (flag === "g") {
+      this.#reader.open(size);
+      return this.#reader.skip(paddingOf(size));
+    }
+    const bytes = await this.#reader.take(size);
+    await this.#reader.skip(paddingOf(size));
+    this.#next = { ...this.#next, ...this.#parse(header, bytes) };
+  }
+
+  /** For the entry that comes now. */
+  take(): Extension {
+    const extension = this.#next;
+    this.#next = {};
+    this.#inARow = 0;
+    this.#room += EXTENSION_BYTES_OF_ENTRY;
+    return extension;
+  }
+
+  #count({ name, size }: TarHeader): void {
+    const shown = JSON.stringify(name);
+    if (size > MAX_EXTENSION_BYTES)
+      throw this.#broken(`an extension of ${size} bytes, more than ${MAX_EXTENSION_BYTES}: ${shown}`);
+    if (++this.#inARow > MAX_IN_A_ROW)
+      throw this.#broken(`more than ${MAX_IN_A_ROW} extensions of one entry: ${shown}`);
+    this.#room -= size;
+    if (this.#room < 0)
+      throw this.#broken(
+        `extensions of more than ${EXTENSIONS_BYTES} bytes, and ${EXTENSION_BYTES_OF_ENTRY} for each entry: ${shown}`,
+      );
+  }
+
+  #parse({ flag, name }: TarHeader, bytes: Buffer): Extension {
+    if (flag === "L") return { path: untilNul(bytes) };
+    if (flag === "K") return { linkpath: untilNul(bytes) };
+    return parsePax(bytes, (what) => this.#broken(`${what}: ${JSON.stringify(name)}`));
+  }
 }
 
 function untilNul(bytes: Buffer): string {
@@ -116,12 +164,14 @@ function untilNul(bytes: Buffer): string {
 /** `"23 path=some/long/name\n"`, one after the other: the number counts its own digits too. */
 function parsePax(bytes: Buffer, broken: Broken): Extension {
   const fields = new Map<string, string>();
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0, records = 1; at < bytes.length; records++) {
+    if (records > MAX_RECORDS) throw broken(`more than ${MAX_RECORDS} pax records in one header`);
     const length = Number(/^[1-9][0-9]{0,5} /.exec(bytes.toString("latin1", at, at + 7))?.[0]);
-    const record = /^[0-9]+ ([^=]+)=([\s\S]*)\n$/.exec(bytes.toString("utf8", at, at + length));
+    const end = at + length;
+    const record = end <= bytes.length ? /^[0-9]+ ([^=]+)=([\s\S]*)\n$/.exec(bytes.toString("utf8", at, end)) : null;
     if (!record) throw broken("not a pax record");
     fields.set(record[1] ?? "", record[2] ?? "");
-    at += length;
+    at = end;
   }
   if ([...fields.keys()].some((key) => key.startsWith("GNU.sparse."))) throw broken("a sparse file");
   const size = fields.get("size");

@@ -129,7 +129,7 @@ export function createApp(options: AppOptions): OpenAPIHono<GatewayEnv> {
   registerWebhooks(app, dispatcher, webhooks);
   registerSchedules(app, schedules, webhooks.destinations);
   registerSecrets(app, secrets);
-  registerUploads(app, uploads, maxUploadBytes);
+  registerUploads(app, uploads, { maxUploadBytes, enter: () => batches.enter() });
   registerHosts(app, hosts, duties);
   registerImages(app, hosts);
   registerImageStreams(app, hosts, log);

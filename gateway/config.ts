@@ -53,7 +53,7 @@ export const GATEWAY_SETTINGS = {
   }),
   maxWaiting: count(
     "MAYFLY_MAX_WAITING",
-    "How many requests this gateway may hold at once, waiting for or watching a run.",
+    "How many requests this gateway may hold at once: so many that wait for or watch a run, and so many that send a batch or an upload or read results.",
     { fallback: "10000", min: 1 },
   ),
   maxKept: count(

@@ -13,7 +13,7 @@ export interface BatchesOptions {
   readonly results: BatchResults;
   readonly signals: Pick<Signals, "onChanged">;
   readonly rules: ItemRules;
-  /** How many callers may send items or read results at once. */
+  /** How many callers may send items or uploads, or read results, at once. */
   readonly maxStreams: number;
 }
 
@@ -72,9 +72,9 @@ export class Batches {
         const { batch, isOver, unfedFrom } = await store.get(id, tenant);
         const extent = { total: batch.counts.total, unfedFrom: isOver ? unfedFrom : undefined };
         const page = await results.page(id, position, extent);
-        position = { ...position, from: position.from + page.length };
-        yield* page;
-        if (page.length > 0) continue;
+        position = page.next;
+        yield* page.results;
+        if (page.results.length > 0) continue;
         if (isOver || !follow) return;
         if (await isSilent(bell)) yield undefined;
       }

@@ -36,7 +36,14 @@ export async function openBatch(
 ): Promise<string> {
   const fields = ["lines", String(headLines), ...fieldsOf(options, rules)];
   const upload = options.template?.upload?.id;
-  return makeWithUpload(store.uploads, { tenant, upload }, () => store.create(tenant, fields, idempotencyKey));
+  return makeWithUpload(
+    store.uploads,
+    { tenant, upload },
+    {
+      make: () => store.create(tenant, fields, idempotencyKey),
+      isMade: () => store.remembers(tenant, idempotencyKey),
+    },
+  );
 }
 
 /** What Redis keeps of a batch's options. */

@@ -46,18 +46,32 @@ function refusalIn(error: unknown): MayflyError {
   throw error;
 }
 
+export interface Making {
+  readonly make: () => Promise<string>;
+  /** Whether the same call has made it before. */
+  readonly isMade: () => Promise<boolean>;
+}
+
 /**
  * Makes a batch whose template names an upload: it is there before there is a batch, and kept for it after. Throws `upload_not_found`, too.
  */
 export async function makeWithUpload(
   pins: UploadPins,
   { tenant, upload }: { readonly tenant: string; readonly upload: string | undefined },
-  make: () => Promise<string>,
+  { make, isMade }: Making,
 ): Promise<string> {
   if (upload === undefined) return make();
   // Under the id of a run that is never made, which is believed in for as long as making a batch takes.
-  await pins.pin({ upload, tenant, user: newRunId() });
+  const run = newRunId();
+  try {
+    await pins.pin({ upload, tenant, user: run });
+  } catch (error) {
+    // The same call again is answered with its batch, for which the upload may no longer be kept.
+    if (!(await isMade())) throw error;
+    return make();
+  }
   const user = await make();
-  await pins.pin({ upload, tenant, user, retriedFrom: user });
+  // It may have been removed since, and is kept for that run: the batch goes on with it.
+  await pins.pin({ upload, tenant, user, retriedFrom: run });
   return user;
 }

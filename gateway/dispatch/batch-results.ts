@@ -16,6 +16,14 @@ export interface Position {
   readonly order: (typeof ORDERS)[number];
   readonly from: number;
   readonly outputBytes: number;
+  /** In the order of completion: of what was never begun, all before this index has been read. Only the first page has to look for it. */
+  readonly neverFrom?: number | undefined;
+}
+
+export interface Page {
+  readonly results: BatchResult[];
+  /** Where the next begins. */
+  readonly next: Position;
 }
 
 /** What is known of a batch by who reads its results. */
@@ -35,6 +43,11 @@ interface End {
   readonly text: string;
 }
 
+interface Found {
+  readonly ends: readonly End[];
+  readonly neverFrom?: number | undefined;
+}
+
 const NEVER_BEGUN = `\n${JSON.stringify({ kind: "cancelled" })}`;
 
 export class BatchResults {
@@ -45,14 +58,15 @@ export class BatchResults {
   }
 
   /** Those that are there from a position on, in its order; none if there are none yet. */
-  async page(id: string, position: Position, extent: Extent): Promise<BatchResult[]> {
+  async page(id: string, position: Position, extent: Extent): Promise<Page> {
     const items = Math.max(1, Math.min(PAGE_ITEMS, Math.floor(PAGE_BYTES / (2 * position.outputBytes + 1))));
-    const ends = await this.#on(() =>
+    const { ends, neverFrom } = await this.#on(async () =>
       position.order === "input"
-        ? this.#inInputOrder(id, position.from, items, extent)
-        : this.#inCompletionOrder(id, position.from, items, extent),
+        ? { ends: await this.#inInputOrder(id, position.from, items, extent), neverFrom: undefined }
+        : await this.#inCompletionOrder(id, position, items, extent),
     );
-    return this.#on(() => Promise.all(ends.map((end) => this.#result(id, end, position.outputBytes))));
+    const results = await this.#on(() => Promise.all(ends.map((end) => this.#result(id, end, position.outputBytes))));
+    return { results, next: { ...position, from: position.from + ends.length, neverFrom } };
   }
 
   async #inInputOrder(id: string, from: number, items: number, { total, unfedFrom }: Extent): Promise<End[]> {
@@ -67,21 +81,42 @@ export class BatchResults {
   }
 
   /** What was never begun comes last. */
-  async #inCompletionOrder(id: string, from: number, items: number, { total, unfedFrom }: Extent): Promise<End[]> {
+  async #inCompletionOrder(
+    id: string,
+    { from, neverFrom }: Position,
+    items: number,
+    { total, unfedFrom }: Extent,
+  ): Promise<Found> {
+    if (neverFrom !== undefined) return this.#neverBegun(id, { start: neverFrom, toPass: 0, total });
     const done = (await this.#redis.lrange(`${keys.batch(id)}:done`, from, from + items - 1)).map(Number);
     if (done.length > 0)
-      return (await this.#ends(id, done)).flatMap(({ index, text }) => (text === undefined ? [] : [{ index, text }]));
-    if (unfedFrom === undefined) return [];
-    let toPass = from - (await this.#redis.llen(`${keys.batch(id)}:done`));
-    const never: End[] = [];
-    for (let start = unfedFrom; start < total && never.length < items; start += LOOK) {
-      const ends = await this.#ends(id, range(start, Math.min(start + LOOK, total)));
-      for (const { index, text } of ends) {
-        if (text !== undefined || toPass-- > 0 || never.length === items) continue;
-        never.push({ index, text: NEVER_BEGUN });
+      return {
+        ends: (await this.#ends(id, done)).flatMap(({ index, text }) => (text === undefined ? [] : [{ index, text }])),
+      };
+    if (unfedFrom === undefined) return { ends: [] };
+    const toPass = from - (await this.#redis.llen(`${keys.batch(id)}:done`));
+    return this.#neverBegun(id, { start: unfedFrom, toPass, total });
+  }
+
+  /** A page of those that have no end from `start` on, without the first `toPass`. They have no output, and are small. */
+  async #neverBegun(
+    id: string,
+    { start, toPass, total }: { start: number; toPass: number; total: number },
+  ): Promise<Found> {
+    const ends: End[] = [];
+    let at = start;
+    while (at < total && ends.length < PAGE_ITEMS) {
+      // No more is looked at than is wanted, or the next page would look at it again.
+      const count = toPass > 0 ? Math.min(toPass, LOOK) : PAGE_ITEMS - ends.length;
+      const looked = range(at, Math.min(at + count, total));
+      for (const { index, text } of await this.#ends(id, looked)) {
+        if (text !== undefined) continue;
+        if (toPass > 0) toPass--;
+        else ends.push({ index, text: NEVER_BEGUN });
       }
+      at += looked.length;
     }
-    return never;
+    return { ends, neverFrom: at };
   }
 
   async #ends(id: string, indexes: readonly number[]): Promise<{ index: number; text: string | undefined }[]> {
@@ -124,7 +159,7 @@ export class BatchResults {
   }
 }
 
-/** Never begun are looked for so many at a time. */
+/** Never begun are passed over so many at a time. */
 const LOOK = 1_000;
 
 const range = (from: number, to: number) => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);

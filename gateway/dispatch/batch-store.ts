@@ -79,10 +79,7 @@ export class BatchStore {
   async create(tenant: string, fields: readonly (string | Buffer)[], idempotencyKey?: string): Promise<string> {
     const id = newBatchId();
     const { maxBatches } = this.limits;
-    const digest = createHash("sha256")
-      .update(idempotencyKey ?? "")
-      .digest("base64url");
-    const name = idempotencyKey === undefined ? "" : keys.idempotency(`${tenant}:batch:${digest}`);
+    const name = idempotencyKey === undefined ? "" : idempotency(tenant, idempotencyKey);
     const args = [id, tenant, maxBatches, MAX_KEPT_BATCHES, IDEMPOTENCY_MS, ...fields];
     const answer = await this.#run(scripts.create, [keys.batch(id), keys.batches(tenant), name], args);
     const [kind, made = ""] = answer as [string, string?];
@@ -90,6 +87,12 @@ export class BatchStore {
     throw new MayflyError("too_many_batches", `${tenant} has ${maxBatches} unfinished batches, the limit`, {
       details: { limit: maxBatches },
     });
+  }
+
+  /** Whether a batch was made with this key. */
+  async remembers(tenant: string, idempotencyKey: string | undefined): Promise<boolean> {
+    if (idempotencyKey === undefined) return false;
+    return (await this.#on((redis) => redis.exists(idempotency(tenant, idempotencyKey)))) === 1;
   }
 
   /** Safe to repeat. Throws `batch_not_found`, `batch_closed`, `batch_too_large`; `invalid_field` if lines are missing before these. */
@@ -182,6 +185,11 @@ export class BatchStore {
   #on<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     return onRedis(this.#redis, () => work(this.#redis));
   }
+}
+
+/** The key itself is not kept: it may be long. */
+function idempotency(tenant: string, key: string): string {
+  return keys.idempotency(`${tenant}:batch:${createHash("sha256").update(key).digest("base64url")}`);
 }
 
 export function batchNotFound(id: string): MayflyError {

@@ -44,7 +44,7 @@ const CREATE = {
     413: problem("Its files and their paths have more bytes than MAYFLY_MAX_UPLOAD."),
     415: problem("The body is neither application/x-tar nor application/gzip."),
     429: problem(
-      `The tenant has as many uploads as it may: MAYFLY_TENANT_UPLOADS together, and ${UPLOAD_BOUNDS.ofTenant.toLocaleString("en")}.`,
+      `The tenant has as many uploads as it may: MAYFLY_TENANT_UPLOADS together, and ${UPLOAD_BOUNDS.ofTenant.toLocaleString("en")}; or this gateway as many requests.`,
     ),
   },
 } as const;
@@ -77,15 +77,26 @@ const remove = createRoute({
   },
 });
 
-export function registerUploads(app: App, uploads: UploadStore, maxUploadBytes: number): void {
+export interface UploadRules {
+  readonly maxUploadBytes: number;
+  /** Counts one that comes in. Returns the way out; throws `too_many_waiters`. */
+  readonly enter: () => () => void;
+}
+
+export function registerUploads(app: App, uploads: UploadStore, { maxUploadBytes, enter }: UploadRules): void {
   app.openAPIRegistry.registerPath(CREATE);
   app.post(UPLOADS_PATH, async (c) => {
     checkType(c);
-    const maxTar = tarBytes(maxUploadBytes);
-    const tar = gunzipped(whole(limited(c.req.raw.body, maxTar)), maxTar);
-    const upload = await uploads.write(c.get("tenant"), (keep) => unpackTar(tar, maxUploadBytes, keep));
-    c.header("location", `${UPLOADS_PATH}/${upload.id}`);
-    return c.json(upload, 201);
+    const leave = enter();
+    try {
+      const maxTar = tarBytes(maxUploadBytes);
+      const tar = gunzipped(whole(limited(c.req.raw.body, maxTar)), maxTar);
+      const upload = await uploads.write(c.get("tenant"), (keep) => unpackTar(tar, maxUploadBytes, keep));
+      c.header("location", `${UPLOADS_PATH}/${upload.id}`);
+      return c.json(upload, 201);
+    } finally {
+      leave();
+    }
   });
 
   app.openapi(list, async (c) => c.json(await uploads.list(c.get("tenant"), c.req.valid("query")), 200));

@@ -75,10 +75,10 @@ function pathOf({ name, type }: TarEntry): string | undefined {
   return type === "directory" ? `${path}/` : path;
 }
 
-/** Gathers small chunks, and cuts large ones. */
+/** Gathers small chunks, and cuts large ones. Copies: a sender may send byte by byte, and each chunk kept would be a hundred times as large. */
 class Pieces {
   readonly #keep: (piece: Buffer) => Promise<void>;
-  #parts: Uint8Array[] = [];
+  #piece = Buffer.allocUnsafe(PIECE_BYTES);
   #length = 0;
 
   constructor(keep: (piece: Buffer) => Promise<void>) {
@@ -88,7 +88,7 @@ class Pieces {
   async add(chunk: Uint8Array): Promise<void> {
     for (let rest = chunk; rest.length > 0; ) {
       const part = rest.subarray(0, PIECE_BYTES - this.#length);
-      this.#parts.push(part);
+      this.#piece.set(part, this.#length);
       this.#length += part.length;
       if (this.#length === PIECE_BYTES) await this.flush();
       rest = rest.subarray(part.length);
@@ -97,9 +97,9 @@ class Pieces {
 
   async flush(): Promise<void> {
     if (this.#length === 0) return;
-    const piece = Buffer.concat(this.#parts, this.#length);
-    this.#parts = [];
+    const piece = this.#piece.subarray(0, this.#length);
     this.#length = 0;
+    this.#piece = Buffer.allocUnsafe(PIECE_BYTES); // The other belongs to who keeps it.
     await this.#keep(piece);
   }
 }

@@ -70,6 +70,25 @@ const resultsOf = async (gateway: Gateway, id: string, query = ""): Promise<Batc
   readLines(await gateway.fetch(`/v1/batches/${id}/results?${query}`));
 const over = (gateway: Gateway, id: string, state = "finished") =>
   eventually(async () => expect((await get(gateway, id)).state).toBe(state));
+
+/** Counts of how many items of a batch it is asked how they ended, until it is done. */
+async function looksAt(id: string) {
+  const monitor = await redis.monitor();
+  let looks = 0;
+  let isOver = false;
+  monitor.on("monitor", (_time: string, [command = "", name, ...rest]: string[]) => {
+    if (command.toLowerCase() === "hmget" && name === `${keys.batch(id)}:ends`) looks += rest.length;
+    if (rest[0] === "over") isOver = true;
+  });
+  const done = async () => {
+    await redis.set("told", "over");
+    await eventually(() => expect(isOver).toBe(true));
+    monitor.disconnect();
+    return looks;
+  };
+  return { done };
+}
+
 const exited = (exitCode: number) => ({ kind: "exited", exitCode });
 
 describe("items", () => {
@@ -125,6 +144,23 @@ describe("items", () => {
     expect((await resultsOf(gateway, id)).map(({ index }) => index)).toEqual([2, 0, 3, 1]);
     expect((await resultsOf(gateway, id, "from=2")).map(({ index }) => index)).toEqual([3, 1]);
     expect((await resultsOf(gateway, id, "order=input&from=3")).map(({ index }) => index)).toEqual([3]);
+  });
+
+  test("those never begun come last in the order of completion, and each is looked at once however many there are", async () => {
+    const gateway = await gatewayWith();
+    const id = idOf(await send(gateway, [...many(3_000), "{", ...many(2_000)]));
+    await eventually(async () => expect((await get(gateway, id)).counts.queued).toBe(128));
+    await act(gateway, id, "cancel");
+    await over(gateway, id, "cancelled");
+    const looks = await looksAt(id);
+    const all = await resultsOf(gateway, id);
+    const indexes = all.map(({ index }) => index);
+    expect(indexes.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 5_001 }, (_, i) => i));
+    const begun = await redis.llen(`${keys.batch(id)}:done`);
+    expect(indexes.slice(begun)).toEqual(indexes.slice(begun).toSorted((a, b) => a - b));
+    expect(await looks.done()).toBeLessThan(6_000);
+    for (const from of [begun - 1, begun, begun + 1, 2_977, 4_999, 5_000, 5_001])
+      expect(await resultsOf(gateway, id, `from=${from}`)).toEqual(all.slice(from));
   });
 
   test("a follower in the order of the input is told each as soon as those before it are told, to the end", async () => {

@@ -6,9 +6,12 @@ import { gzipSync } from "node:zlib";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Batch } from "../../core/batch.ts";
+import { newBatchId } from "../../core/ids.ts";
 import { keys } from "../../core/keys.ts";
 import type { Run } from "../../core/run.ts";
 import type { Upload } from "../../core/uploads.ts";
+import { makeWithUpload } from "../../gateway/batches/uploads.ts";
+import { UploadPins } from "../../gateway/dispatch/upload-pins.ts";
 import type { SandboxSpec } from "../../runtime/index.ts";
 import { wholeOf } from "../helpers/archive.ts";
 import { type Ack, endOf, readLines } from "../helpers/batch-lines.ts";
@@ -224,6 +227,27 @@ describe("what is sent and does not become an upload leaves nothing behind:", ()
     }
   });
 
+  test("one more than the gateway takes at once; once another has come in it is taken", async () => {
+    const env = { ...ENV, MAYFLY_MAX_WAITING: "1" };
+    const small = await startGateway({ redisUrl: server.url, keys: KEYS, env });
+    try {
+      await eventually(async () => expect(await (await small.fetch("/readyz")).text()).not.toContain("Redis"));
+      const socket = await beginUpload(tar([{ path: "big", content: randomBytes(MIB) }]).subarray(0, 700_000), small);
+      const headers = { authorization: `Bearer ${KEYS.acme}`, "content-type": "application/x-tar" };
+      const body = () => ({ method: "POST", headers, body: new Uint8Array(tar(ENTRIES)) });
+      const refused = await small.fetch("/v1/uploads", body());
+      expect(await refused.json()).toMatchObject({
+        status: 429,
+        reason: "too_many_waiters",
+        detail: expect.stringContaining("holds 1 waiting"),
+      });
+      socket.destroy();
+      await eventually(async () => expect((await small.fetch("/v1/uploads", body())).status).toBe(201));
+    } finally {
+      await small.stop();
+    }
+  });
+
   test("one that is more than the tenant may have with its others; once one is removed it may", async () => {
     const two = [{ path: "big", content: randomBytes(1.9 * MIB) }];
     const { id } = await made(two);
@@ -415,6 +439,37 @@ describe("a batch", () => {
     const seen = await startReader();
     expect((await over(batchId)).counts).toMatchObject({ succeeded: 2 });
     expect(seen.map((files) => files.length)).toEqual([3, 3]);
+  });
+
+  test("of a call that is sent again, when its template's upload is there no more, is the batch of the first", async () => {
+    const { id } = await made();
+    const template = { image: "busybox", command: ["{}"], upload: { id } };
+    const again = (key: string) =>
+      call("POST", "/v1/batches", {
+        headers: { "content-type": "application/json", "idempotency-key": key },
+        body: JSON.stringify({ template, inputs: ["a", "b"] }),
+      });
+    const first = endOf(await readLines<Ack>(await again("once")));
+    await call("DELETE", `/v1/uploads/${id}`);
+    expect(endOf(await readLines<Ack>(await again("once"))).id).toBe(first.id);
+    expect(await reasonOf(again("twice"))).toEqual([404, "upload_not_found"]);
+    const seen = await startReader();
+    expect((await over(first.id)).counts).toMatchObject({ total: 2, succeeded: 2 });
+    expect(seen.map((files) => files.length)).toEqual([3, 3]);
+    expect(endOf(await readLines<Ack>(await again("once"))).id).toBe(first.id);
+  });
+
+  test("whose template's upload is removed while it is made is made, and keeps it", async () => {
+    const { id: upload } = await made();
+    const batch = newBatchId();
+    const make = async () => {
+      await redis.hset(keys.batch(batch), "tenant", "acme");
+      expect((await call("DELETE", `/v1/uploads/${upload}`)).status).toBe(204);
+      return batch;
+    };
+    const isMade = async () => false;
+    expect(await makeWithUpload(new UploadPins(redis), { tenant: "acme", upload }, { make, isMade })).toBe(batch);
+    expect(await redis.zrange(keys.uploadUsers(upload), "0", "-1")).toContain(batch);
   });
 });
 

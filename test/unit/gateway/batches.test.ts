@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ItemReader } from "../../../gateway/batches/items.ts";
-import { readLineGroups } from "../../../gateway/batches/lines.ts";
+import { Rest, readLineGroups } from "../../../gateway/batches/lines.ts";
 import { Template } from "../../../gateway/batches/template.ts";
 
 async function* piecesOf(bytes: Buffer, cuts: readonly number[]): AsyncGenerator<Uint8Array> {
@@ -38,6 +38,27 @@ describe("lines", () => {
         expect(found).toEqual(expected.map((line) => (Buffer.byteLength(line) > 20 ? undefined : line)));
       }),
     );
+  });
+
+  test("byte by byte are the same", async () => {
+    const words = ["a", "", "b".repeat(1000), "c".repeat(1001), "d"];
+    const bytes = Buffer.from(words.join("\n"));
+    const everywhere = Array.from({ length: bytes.length }, (_, i) => i);
+    expect(await linesOf(bytes, everywhere, 1000)).toEqual(["a", "", "b".repeat(1000), undefined, "d"]);
+  });
+
+  test("that are not whole yet are held in one buffer of less than twice their bytes, and never more than a line may have", () => {
+    const rest = new Rest(100_000);
+    const byte = Buffer.from("x");
+    for (let length = 1; length <= 100_000; length++) {
+      rest.add(byte);
+      if (rest.held > Math.min(100_000, Math.max(256, 2 * length))) expect.fail(`${rest.held} bytes for ${length}`);
+    }
+    rest.add(byte);
+    expect(rest.held).toBe(0);
+    expect(rest.take()).toBeUndefined();
+    rest.add(byte);
+    expect(rest.take()?.toString()).toBe("x");
   });
 });
 

@@ -142,7 +142,7 @@ async function* endless(block: Buffer, beginning: Buffer = Buffer.alloc(0)): Asy
 test.each<[what: string, archive: AsyncIterable<Uint8Array> | Buffer, word: string]>([
   ["files", endless(ARCHIVE.subarray(0, 1024)), "two entries"],
   ["directories", endless(tar([{ path: "a/" }]).subarray(0, 512)), "100 entries"],
-  ["headers that only extend", endless(tar([{ path: "ü" }]).subarray(0, 1024)), "100 entries"],
+  ["headers that only extend", endless(tar([{ path: "ü" }]).subarray(0, 1024)), "3 extensions of one entry"],
   ["content", endless(Buffer.alloc(64 * 1024, 1), formatHeader("blobs/x", 2 ** 40)), "1048576 bytes"],
   ["zeros after its end", endless(Buffer.alloc(64 * 1024), ARCHIVE), "1048576 bytes"],
   ["zeros in a gzip bomb", gzipSync(Buffer.concat([ARCHIVE, Buffer.alloc(64 * 1024 * 1024)])), "1048576 bytes"],
