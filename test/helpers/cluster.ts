@@ -28,6 +28,8 @@ export interface Cluster {
   /** Reference of an image of Debian's busybox. */
   readonly image: string;
   startWorker(env?: Readonly<Record<string, string>>): Promise<WorkerUnderTest>;
+  /** One more. Resolves with its URL. */
+  startGateway(env?: Readonly<Record<string, string>>): Promise<string>;
   /** POST /v1/runs and wait for the end. `image` is the cluster's own unless the request names another. */
   run(request: Partial<RunRequest>): Promise<Run>;
   /** POST /v1/runs without waiting. */
@@ -68,13 +70,19 @@ export async function startCluster(
   const { reference: image } = await pushImage(registry, "busybox:test", await busyboxImage());
   const redisUrlFile = join(directory, "redis-url");
   await writeFile(redisUrlFile, redis.url, { mode: 0o600 });
-  const gateway = await startMayfly("gateway/main.ts", "gateway.listening", {
-    MAYFLY_LISTEN_PORT: "0",
-    MAYFLY_REDIS_URL_FILE: redisUrlFile,
-    MAYFLY_POOLS: POOLS.join(","),
-    ...options.gatewayEnv,
-  });
-  const url = String((await gateway.logged("gateway.listening")).url);
+  const gateways: MayflyProcess[] = [];
+  async function startGateway(env: Readonly<Record<string, string>> = {}): Promise<string> {
+    const process = await startMayfly("gateway/main.ts", "gateway.listening", {
+      MAYFLY_LISTEN_PORT: "0",
+      MAYFLY_REDIS_URL_FILE: redisUrlFile,
+      MAYFLY_POOLS: POOLS.join(","),
+      ...env,
+    });
+    gateways.push(process);
+    return String((await process.logged("gateway.listening")).url);
+  }
+  const url = await startGateway(options.gatewayEnv);
+  const gateway = gateways[0] as MayflyProcess;
   const workers: WorkerUnderTest[] = [];
 
   async function startWorker(env: Readonly<Record<string, string>> = {}): Promise<WorkerUnderTest> {
@@ -139,6 +147,7 @@ export async function startCluster(
     gateway,
     image,
     startWorker,
+    startGateway,
     run: (request) => post(request, { prefer: `wait=${WAIT_SECONDS}` }),
     submit: (request) => post(request, {}),
     get,
@@ -150,7 +159,7 @@ export async function startCluster(
       // A worker that was killed has left the empty directory of its cgroup; nobody starts it again.
       const layout = parseCgroupLayout(await readFile("/proc/self/mountinfo", "utf8"));
       await Promise.all(workers.map(({ host }) => removeCgroup(layout, `/mayfly-${host.hostId}`)));
-      await gateway.stop();
+      await Promise.all(gateways.map((each) => each.stop()));
       await registry.stop();
       await redis.stop();
       await rm(directory, { recursive: true, force: true });
