@@ -3,6 +3,7 @@
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Batch, BatchResult } from "../../core/batch.ts";
+import { FEED_WINDOW } from "../../core/batch-parts.ts";
 import { itemRunId } from "../../core/ids.ts";
 import { keys } from "../../core/keys.ts";
 import { type Ack, endOf, linesOf, readLines } from "../helpers/batch-lines.ts";
@@ -299,6 +300,17 @@ describe("a malformed line, 3,112 of 5,000", () => {
       );
     },
   );
+
+  test("the 73,112th of 100,000 is told by its number, all others are taken, and none of them is a run before its turn", async () => {
+    const gateway = await gatewayWith();
+    const acks = await send(gateway, many(100_000).with(73_111, "{"));
+    expect(acks.filter(({ malformed }) => malformed !== undefined)).toEqual([
+      { malformed: 73_112, message: expect.stringMatching(/^line 73112: is not JSON/) },
+    ]);
+    const batch = await get(gateway, idOf(acks));
+    expect(batch).toMatchObject({ malformed: 1, counts: { total: 100_000, failed: 1, cancelled: 0, succeeded: 0 } });
+    expect(await redis.zcard(keys.queued("default"))).toBeLessThanOrEqual(FEED_WINDOW);
+  });
 
   test.each([
     ["is not JSON", "{"],
