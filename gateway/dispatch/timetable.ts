@@ -18,6 +18,9 @@ const CONCURRENCY = 16;
 /** While Redis does not take a run: tried so often, and so far apart. What is late by then was missed. */
 const ATTEMPTS = 10;
 const BACKOFF_MS = 3_000;
+/** A tick takes milliseconds: one whose gateway, or whose Redis, died under it is had again after this, and a look or two for such. */
+const LOCK_MS = 10_000;
+const LOOK_MS = 5_000;
 /** How often it is looked for schedules that have lost their place here. */
 const REPAIR_MS = 300_000;
 /** A tick under way is waited for so long when the gateway stops; another gateway has it again after that. */
@@ -75,7 +78,14 @@ export class Timetable {
         const tick = { of: String(data.of), id: String(data.id), tickMs: Number(id.slice(id.lastIndexOf(":") + 1)) };
         if ((await onTick(tick)) === "is over") await this.#open().removeJobScheduler(tick.id);
       },
-      { connection, prefix: PREFIX, concurrency: CONCURRENCY, maxStalledCount: ATTEMPTS },
+      {
+        connection,
+        prefix: PREFIX,
+        concurrency: CONCURRENCY,
+        maxStalledCount: ATTEMPTS,
+        lockDuration: LOCK_MS,
+        stalledInterval: LOOK_MS,
+      },
     );
     this.#worker.on("error", onError);
   }
