@@ -1,7 +1,8 @@
 // API keys as they cross HTTP: what a key may do, how it looks, what is told of it. The key itself is told once, when it is made.
 
 import { z } from "zod";
-import { DURATION_FORM, formatDuration, parseDuration } from "./units.ts";
+import { durationWithin } from "./limits.ts";
+import { formatDuration } from "./units.ts";
 
 /** What a key may be allowed to do; `admin` is the operator's: keys, tenants, hosts, and what changes images. */
 export const SCOPES = ["submit", "read", "cancel", "admin"] as const;
@@ -36,21 +37,11 @@ export const KeyId = z
   .regex(KEY_ID_PATTERN, "is not a key's id: key_ and twelve characters, not the key itself")
   .meta({ description: "Of the key; it is no secret.", example: "key_3v8k2m9q4t7x" });
 
-function duration({ min, max }: { readonly min: number; readonly max: number }, says: string, example: string) {
-  return z
-    .string()
-    .superRefine((text, context) => {
-      const ms = parseDuration(text);
-      const problem =
-        ms === undefined
-          ? `is not ${DURATION_FORM}`
-          : ms < min
-            ? `is less than ${formatDuration(min)}`
-            : ms > max && `is more than ${formatDuration(max)}`;
-      if (problem) context.addIssue({ code: "custom", message: problem });
-    })
-    .meta({ description: `${says} From ${formatDuration(min)} to ${formatDuration(max)}.`, example });
-}
+const duration = (range: { readonly min: number; readonly max: number }, says: string, example: string) =>
+  durationWithin(range).meta({
+    description: `${says} From ${formatDuration(range.min)} to ${formatDuration(range.max)}.`,
+    example,
+  });
 
 const Scopes = z
   .array(z.enum(SCOPES))

@@ -57,15 +57,15 @@ export const size = (range: Range, says: string, fallback: string) =>
       default: fallback,
     });
 
+export const durationWithin = (range: Range) =>
+  z.string().superRefine(inRange(range, parseDuration, formatDuration, DURATION_FORM));
+
 export const duration = (range: Range, says: string, fallback: string) =>
-  z
-    .string()
-    .superRefine(inRange(range, parseDuration, formatDuration, DURATION_FORM))
-    .meta({
-      description: `${says} From ${formatDuration(range.min)} to ${formatDuration(range.max)}.`,
-      example: fallback,
-      default: fallback,
-    });
+  durationWithin(range).meta({
+    description: `${says} From ${formatDuration(range.min)} to ${formatDuration(range.max)}.`,
+    example: fallback,
+    default: fallback,
+  });
 
 function inRange(
   range: Range,

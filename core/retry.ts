@@ -1,8 +1,9 @@
 // When a run that has ended badly is tried again, and after how long. See ending-parts.ts for how it is counted.
 
 import { z } from "zod";
+import { duration } from "./limits.ts";
 import type { Outcome } from "./run.ts";
-import { DURATION_FORM, formatDuration, parseDuration } from "./units.ts";
+import { parseDuration } from "./units.ts";
 
 /** The endings that a policy may name: all but a cancellation, which is what was asked for. `exited` is one that is not 0. */
 export const RETRIED = ["exited", "signaled", "timed_out", "oom_killed", "lost", "rejected"] as const;
@@ -25,26 +26,6 @@ export const RETRY_DEFAULTS = {
 
 /** Of so many attempts that were not the last it is remembered how they ended. */
 export const KEPT_ATTEMPTS = 10;
-
-function duration({ min, max }: { readonly min: number; readonly max: number }, says: string, fallback: string) {
-  return z
-    .string()
-    .superRefine((text, context) => {
-      const ms = parseDuration(text);
-      const problem =
-        ms === undefined
-          ? `is not ${DURATION_FORM}`
-          : ms < min
-            ? `is less than ${formatDuration(min)}`
-            : ms > max && `is more than ${formatDuration(max)}`;
-      if (problem) context.addIssue({ code: "custom", message: problem });
-    })
-    .meta({
-      description: `${says} From ${formatDuration(min)} to ${formatDuration(max)}.`,
-      example: fallback,
-      default: fallback,
-    });
-}
 
 const Backoff = z
   .strictObject({
