@@ -19,7 +19,7 @@ static void check_run(const struct frame *frame, const struct run_request *run) 
     check(at == run->program && run->program + run->program_bytes == end && end[-1] == '\0');
     size_t strings = 0;
     for (; at < end; at += strlen(at) + 1) strings++;
-    check(strings == 2 + (size_t)run->header.arguments + run->header.environment);
+    check(strings == 2 + (size_t)run->header.arguments + run->header.environment + run->header.patterns);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
