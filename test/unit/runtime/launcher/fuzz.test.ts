@@ -18,6 +18,7 @@ function corpus(): Buffer[] {
     encodeU64(FRAME.PREPARE, 5_000),
     run,
     runFrame({ terminal: { rows: 24, columns: 80 }, layers: ["/a", "/b"], env: [] }),
+    runFrame({ artifacts: { patterns: ["/out", "/work/*.txt"], maxBytes: 4_096, maxFiles: 10 } }),
     encodeFrame(FRAME.STDIN, Buffer.from("typed")),
     encodeFrame(FRAME.STDIN),
     encodeU32(FRAME.CREDIT, 65_536, 1),
